@@ -1,0 +1,1 @@
+"""flightsim: what should a satellite send down?"""

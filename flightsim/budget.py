@@ -1,0 +1,80 @@
+"""What the booked contacts can still carry: the capacity clock of one spacecraft."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+
+from .domain import BudgetView, ContactForecast, ContactWindow
+
+#: Contacts that a policy sees ahead.
+_FORECASTS = 8
+
+
+class CapacityClock:
+    """Cumulative payload capacity of booked contacts, in bytes of the space-packet stream.
+
+    Each contact carries whole transfer frames of ``frame_bytes``, each with ``zone_bytes`` of packets.
+    """
+
+    def __init__(self, contacts: Sequence[ContactWindow], zone_bytes: int, frame_bytes: int) -> None:
+        self.contacts = tuple(contacts)
+        self._frame_bits = 8 * frame_bytes
+        self._zone = zone_bytes
+        self.zone_capacity = [int(c.total_bits // self._frame_bits) * zone_bytes for c in self.contacts]
+        self._start = [float(c.grid_s[0]) if len(c.grid_s) else c.aos_s for c in self.contacts]
+        self._end = [float(c.grid_s[-1]) if len(c.grid_s) else c.aos_s for c in self.contacts]
+        self._before = [0]
+        for size in self.zone_capacity:
+            self._before.append(self._before[-1] + size)
+        self._forecasts = [
+            ContactForecast(c.station, start, end, size)
+            for c, start, end, size in zip(self.contacts, self._start, self._end, self.zone_capacity, strict=True)
+        ]
+        self._ahead: list[tuple[ContactForecast, ...]] = [
+            tuple(self._forecasts[k : k + _FORECASTS]) for k in range(len(self.contacts) + 1)
+        ]
+
+    def start_s(self, k: int) -> float:
+        """When contact k can carry data. [s]"""
+        return self._start[k]
+
+    def end_s(self, k: int) -> float:
+        """When contact k stops to carry data. [s]"""
+        return self._end[k]
+
+    def zone_in(self, k: int, time_s: float) -> float:
+        """Packet bytes that contact k can have carried by a time. [B]"""
+        carried = self.contacts[k].bits_by(time_s) / self._frame_bits * self._zone
+        return min(carried, float(self.zone_capacity[k]))
+
+    def time_at(self, k: int, zone_position: float) -> float:
+        """Time at which contact k has carried so many packet bytes. [s]"""
+        bits = zone_position / self._zone * self._frame_bits
+        return self.contacts[k].time_for(min(bits, self.contacts[k].total_bits))
+
+    def next_index(self, time_s: float) -> int:
+        """Index of the contact under way, or of the next one."""
+        return bisect_right(self._end, time_s)
+
+    def zone_by(self, time_s: float) -> float:
+        """Packet bytes that all contacts together can have carried by a time. [B]"""
+        k = bisect_right(self._end, time_s)
+        if k == len(self.contacts) or time_s <= self._start[k]:
+            return float(self._before[k])
+        return self._before[k] + self.zone_in(k, time_s)
+
+    def forecasts(self, time_s: float) -> tuple[ContactForecast, ...]:
+        """The contacts ahead, the one under way included, eight at most."""
+        return self._ahead[bisect_right(self._end, time_s)]
+
+    def budget(self, time_s: float, queued_bytes: int) -> BudgetView:
+        """What is left in the next contact, in the next day and in the mission, less what is queued. [B]"""
+        now = self.zone_by(time_s)
+        k = bisect_right(self._end, time_s)
+        next_end = self._before[k + 1] if k < len(self.contacts) else self._before[k]
+        return BudgetView(
+            max(0, int(next_end - now) - queued_bytes),
+            max(0, int(self.zone_by(time_s + 86400.0) - now) - queued_bytes),
+            max(0, int(self._before[-1] - now) - queued_bytes),
+        )

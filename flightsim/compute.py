@@ -1,0 +1,68 @@
+"""The payload computer: declared service times and the duty limit per orbit."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+
+from . import resources
+from .errors import InputError
+from .scenario.models import Compute
+
+
+def resolve(compute: Compute) -> Compute:
+    """Settings with a named profile filled in; what the scenario says itself wins.
+
+    Raises
+    ------
+    InputError
+        No shipped profile has that name.
+    """
+    if compute.use is None:
+        return compute
+    path = resources.folder("compute") / f"{compute.use}.json"
+    known = sorted(p.stem for p in path.parent.glob("*.json"))
+    if compute.use not in known:
+        near = difflib.get_close_matches(compute.use, known, 1)
+        hint = f" Did you mean '{near[0]}'?" if near else ""
+        raise InputError(f"compute.use is '{compute.use}'; allowed are {', '.join(known)}.{hint}")
+    profile = json.loads(path.read_text(encoding="utf-8"))
+    given = compute.model_dump(exclude_unset=True)
+    return Compute.model_validate({**profile["settings"], **given})
+
+
+class Processor:
+    """When a service that starts at some time is finished, under a duty limit per orbit.
+
+    Orbits are counted from the scenario's start. Of each orbit at most ``duty`` may be worked; what does not
+    fit waits for the next orbit and goes on there.
+    """
+
+    def __init__(self, period_s: float, duty: float) -> None:
+        self._period_s = period_s
+        self._allowed_s = duty * period_s
+        self._always = duty >= 1.0
+        self._orbit = -1
+        self._used_s = 0.0
+        self.busy_s = 0.0
+
+    def finish_s(self, start_s: float, service_s: float) -> float:
+        """Time at which the service ends; charges the duty. Starts must not go back in time. [s]"""
+        self.busy_s += service_s
+        if self._always or service_s <= 0.0:
+            return start_s + service_s
+        now_s, left_s = start_s, service_s
+        while True:
+            orbit = math.floor(now_s / self._period_s + 1e-12)
+            if orbit > self._orbit:
+                self._orbit, self._used_s = orbit, 0.0
+            end_s = (orbit + 1) * self._period_s
+            run_s = min(left_s, self._allowed_s - self._used_s, end_s - now_s)
+            if run_s > 0.0:
+                self._used_s += run_s
+                left_s -= run_s
+                now_s += run_s
+            if left_s <= 1e-9:
+                return now_s
+            now_s = end_s

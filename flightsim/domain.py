@@ -1,0 +1,390 @@
+"""The types that travel between the rooms of the house.
+
+Arrays of the world (``Plan``, ``TruthTable``) are computed before the loop. ``Truth`` goes to the recorder
+and the metrics only: nothing that a policy or a real payload receives can hold it.
+Times are seconds since the scenario's start, sizes int bytes, angles degrees on WGS-84.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Schema ids of the contract, sorted; the file is ``schemas/verdict/<id>.schema.json``, on the wire ``<id>/1``.
+SCHEMA_IDS = (
+    "construction_progress",
+    "flood_extent",
+    "ice_extent",
+    "thermal_hotspot",
+    "urban_delta",
+    "vegetation_stress",
+    "wetland_change",
+)
+
+
+class Action(StrEnum):
+    """What is sent for a tile, or a wish. Every product includes the verdict record."""
+
+    NOTHING = "nothing"
+    VERDICT = "verdict"
+    THUMBNAIL = "thumbnail"
+    CROP = "crop"
+    MASK = "mask"
+    TILE = "tile"
+    DEFER = "defer"
+    REIMAGE = "reimage"
+    NEIGHBOUR = "neighbour"
+
+
+class VerdictStatus(StrEnum):
+    """The outcome of one question about one tile pair."""
+
+    EVENT = "event"
+    NULL = "null"
+    UNCLASSIFIABLE = "unclassifiable"
+    INVALID = "invalid"
+
+
+class UnclassifiableReason(StrEnum):
+    """Why the quality gate gave no verdict."""
+
+    CLOUD = "cloud"
+    NO_DATA = "no_data"
+    SATURATED = "saturated"
+    DARK = "dark"
+    MISREGISTERED = "misregistered"
+
+
+class TerminalState(StrEnum):
+    """How a tile's story ends; each tile has exactly one."""
+
+    DELIVERED = "delivered"
+    LATE = "late"
+    INCOMPLETE = "incomplete"
+    NOT_SENT = "not_sent"
+    DROPPED_FULL = "dropped_full"
+    NOT_PROCESSED = "not_processed"
+    REFUSED_POWER = "refused_power"
+    UNCLASSIFIABLE = "unclassifiable"
+    INVALID = "invalid"
+    POLICY_FAILED = "policy_failed"
+    LOST = "lost"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True)
+class ProductSpec:
+    """Which thumbnail or crop; None leaves the scenario's setting."""
+
+    size_px: int | None = None
+    codec: str | None = None
+    quality: int | None = None
+    box: tuple[float, float, float, float] | None = None
+
+
+@dataclass(frozen=True)
+class ContactWindow:
+    """One pass over a station, and what the link can carry in it.
+
+    ``grid_s`` and ``capacity_bits`` (shape (n,), increasing) give the cumulative information bits of
+    transfer frames before coding that the payload may use; empty until a link is applied.
+    """
+
+    spacecraft: str
+    station: str
+    aos_s: float
+    tca_s: float
+    los_s: float
+    max_elevation_deg: float
+    truncated_start: bool = False
+    truncated_end: bool = False
+    booked: bool = False
+    grid_s: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    capacity_bits: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the search window cut the pass."""
+        return self.truncated_start or self.truncated_end
+
+    @property
+    def duration_s(self) -> float:
+        """AOS to LOS. [s]"""
+        return self.los_s - self.aos_s
+
+    @property
+    def total_bits(self) -> float:
+        """All that the payload may send in this contact. [bit]"""
+        return float(self.capacity_bits[-1]) if len(self.capacity_bits) else 0.0
+
+    def bits_by(self, time_s: float) -> float:
+        """Cumulative capacity at a time, 0 before AOS and constant after LOS. [bit]"""
+        if not len(self.grid_s):
+            return 0.0
+        return float(np.interp(time_s, self.grid_s, self.capacity_bits))
+
+    def time_for(self, bits: float) -> float:
+        """Time at which so many bits of the contact have been sent; inverse of ``bits_by``. [s]
+
+        Returns infinity where the contact cannot carry them.
+        """
+        if not len(self.grid_s) or bits > self.capacity_bits[-1]:
+            return float("inf")
+        k = int(np.searchsorted(self.capacity_bits, bits, side="left"))
+        if k == 0:
+            return float(self.grid_s[0])
+        c0, c1 = self.capacity_bits[k - 1], self.capacity_bits[k]
+        t0, t1 = self.grid_s[k - 1], self.grid_s[k]
+        return float(t0 + (t1 - t0) * (bits - c0) / (c1 - c0))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The nominal plan's shots in time order, one row a tile image; no truth in it.
+
+    A *place* is a cell of the ground grid, so a revisit meets the same place. A *block* is 8x8 cells
+    and the unit in which the world's events and clouds live.
+    """
+
+    spacecraft: tuple[str, ...]  # names
+    craft: NDArray[np.int16]  # (n,) index into ``spacecraft``
+    time_s: NDArray[np.float64]  # (n,) mid-exposure of the "after" picture
+    before_s: NDArray[np.float64]  # (n,) mid-exposure of the reference; negative lies before the start
+    place_id: tuple[str, ...]  # (n,) id of the ground cell
+    place_key: NDArray[np.uint64]  # (n,) the same as integer key for ``rng.uniform_at``
+    block_key: NDArray[np.uint64]  # (n,)
+    block_row: NDArray[np.int16]  # (n,) row of the cell in its block, 0..7 from the south
+    block_col: NDArray[np.int16]  # (n,) column of the cell in its block, 0..7 from the west
+    lat_deg: NDArray[np.float64]  # (n,)
+    lon_deg: NDArray[np.float64]  # (n,)
+    gsd_m: NDArray[np.float64]  # (n,)
+    off_nadir_deg: NDArray[np.float64]  # (n,)
+    sun_elevation_deg: NDArray[np.float64]  # (n,)
+    area: NDArray[np.int32]  # (n,) index into ``areas``, -1 for none
+    areas: tuple[str, ...]
+    #: Shots that the plan left out, by reason (dark, agility, sea, ...): printed, never silent.
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    #: Row of the scene source for each shot, shape (n,), where the source owns the places (archive); else empty.
+    scene_row: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+
+    def __len__(self) -> int:
+        return len(self.time_s)
+
+    def tile_id(self, row: int) -> str:
+        """Id of one tile image: the place and the whole second of its capture."""
+        return f"{self.place_id[row]}@{int(self.time_s[row])}"
+
+
+class ImageRef(Protocol):
+    """Pixels that are read when asked for."""
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Band names in the order of the first axis."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(bands, rows, columns)."""
+        ...
+
+    @property
+    def bits(self) -> int:
+        """Significant bits of a sample. [-]"""
+        ...
+
+    def pixels(self) -> NDArray[Any]:
+        """Samples, shape (bands, rows, columns), uint8 or uint16."""
+        ...
+
+    def reflectance(self) -> NDArray[np.float32] | None:
+        """Reflectance, same shape, NaN where there is no data; None if the samples are uncalibrated. [-]"""
+        ...
+
+    def digest(self) -> str:
+        """SHA-256 over shape, dtype, bands and samples, as hex."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One picture of one place. ``cloud_fraction`` is estimated on board, never truth."""
+
+    id: str
+    place_id: str
+    captured_s: float
+    lat_deg: float
+    lon_deg: float
+    gsd_m: float
+    size_px: tuple[int, int]  # rows, columns
+    bands: tuple[str, ...]
+    cloud_fraction: float | None = None
+    image: ImageRef | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TilePair:
+    """The reference picture (if the store has one) and the new picture of a place."""
+
+    before: Tile | None
+    after: Tile
+
+
+@dataclass(frozen=True)
+class TruthTable:
+    """What happened, for n shots and s schemas.
+
+    It goes to the recorder, the metrics, and payloads that declare ``needs_truth``.
+    ``labelled`` is the population: a question without a label is not scored. ``visible`` is False where
+    cloud or missing data hides the place from every eye.
+    """
+
+    schemas: tuple[str, ...]
+    changed: NDArray[np.bool_]  # (n, s)
+    labelled: NDArray[np.bool_]  # (n, s)
+    visible: NDArray[np.bool_]  # (n,)
+    cluster: NDArray[np.int64]  # (n,) area x day, or case: the unit of resampling
+    prior: NDArray[np.float64]  # (s,) stated prevalence, what the ground assumes
+
+    def rows(self, rows: Sequence[int] | NDArray[np.int64]) -> TruthTable:
+        """The same for some shots."""
+        return TruthTable(
+            self.schemas, self.changed[rows], self.labelled[rows], self.visible[rows], self.cluster[rows], self.prior
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One answer to one question. ``body`` holds the schema's fields for an event."""
+
+    tile_id: str
+    schema_id: str
+    status: VerdictStatus
+    body: Mapping[str, Any] | None = None
+    confidence: float | None = None
+    produced_by: str = ""
+    reason: str = ""  # UnclassifiableReason, or what made the answer invalid
+    tokens: int = 0
+    compute_s: float = 0.0
+    energy_j: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ContactForecast:
+    """A booked contact ahead, as the spacecraft knows it. [s, B]"""
+
+    station: str
+    aos_s: float
+    los_s: float
+    capacity_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetView:
+    """Payload bytes that the booked contacts can still carry, less what is queued. [B]"""
+
+    next_contact_bytes: int
+    next_day_bytes: int
+    mission_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class PowerView:
+    """State of the battery; None where the scenario flies with ``power: off``."""
+
+    state_of_charge: float | None = None
+    in_sunlight: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QueueView:
+    """The downlink queue as the spacecraft sees it. [B, -]"""
+
+    items: int
+    wire_bytes: int
+    oldest_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """All that a policy may know when it decides. ``costs_bytes`` names the actions on offer.
+
+    A cost is in bytes of the space-packet stream that the decision would add to the downlink; it is exact,
+    and lazy: a product is encoded when its cost is asked.
+    """
+
+    now_s: float
+    pair: TilePair
+    verdicts: tuple[Verdict, ...]
+    queue: QueueView
+    storage_free_bytes: int
+    power: PowerView
+    next_contacts: tuple[ContactForecast, ...]
+    allowance: BudgetView
+    costs_bytes: Mapping[Action, int]
+    neighbours: Mapping[str, str] = field(default_factory=dict)
+    priors: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do with a tile. A smaller priority number is sent first; ``expires_s`` is absolute."""
+
+    action: Action
+    priority: int = 5
+    expires_s: float | None = None
+    product: ProductSpec | None = None
+    reason: str = ""
+    keep: bool = False
+    compute_s: float = 0.0
+    energy_j: float = 0.0
+
+
+@dataclass(slots=True)
+class QueuedItem:
+    """A file in the downlink queue; ``sent_bytes`` of its ``wire_bytes`` (space packets) are already radiated."""
+
+    id: str
+    tile_ids: tuple[str, ...]
+    rows: tuple[int, ...]
+    kind: Action
+    size_bytes: int
+    wire_bytes: int
+    priority: int
+    captured_s: float
+    queued_s: float
+    expires_s: float | None = None
+    sent_bytes: int = 0
+
+
+class LazyCosts(Mapping[Action, int]):
+    """Costs that are computed when asked for, and once."""
+
+    __slots__ = ("_compute", "_known", "_offered")
+
+    def __init__(self, offered: Sequence[Action], compute: Any) -> None:
+        self._offered = tuple(offered)
+        self._compute = compute
+        self._known: dict[Action, int] = {}
+
+    def __getitem__(self, action: Action) -> int:
+        if action not in self._known:
+            if action not in self._offered:
+                raise KeyError(action)
+            self._known[action] = self._compute(action)
+        return self._known[action]
+
+    def __contains__(self, action: object) -> bool:
+        # Mapping's own would ask for the cost, and so encode the product.
+        return action in self._offered
+
+    def __iter__(self) -> Iterator[Action]:
+        return iter(self._offered)
+
+    def __len__(self) -> int:
+        return len(self._offered)

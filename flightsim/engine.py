@@ -1,0 +1,486 @@
+"""The flight: camera, processor, policy call and radio of each spacecraft, ordered by SimPy.
+
+SimPy orders events, it does not compute: what does not depend on decisions is in arrays before the run. There is
+one SimPy event per capture, per service and per transferred file, none per packet.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import simpy
+
+from . import events as ev
+from .budget import CapacityClock
+from .compute import Processor
+from .domain import (
+    Action,
+    Decision,
+    LazyCosts,
+    Observation,
+    PowerView,
+    QueuedItem,
+    QueueView,
+    TerminalState,
+    Verdict,
+    VerdictStatus,
+)
+from .downlink_queue import DownlinkQueue
+from .errors import ConservationError, PolicyFault, PolicyHung
+from .perception import VerdictBook
+from .protocols import Policy, SceneSource
+from .recorder import Ledger
+from .sizing import OFFERED, Batch, Sizer
+from .storage import MassMemory
+from .wire import validate_decision
+
+_STATUS = VerdictStatus
+_POWER_OFF = PowerView()
+
+
+@dataclass
+class Craft:
+    """All that one spacecraft flies with."""
+
+    name: str
+    rows: Sequence[int]  # of the plan, in time order
+    clock: CapacityClock
+    contact_rows: Sequence[int]  # of the record's contacts
+    processor: Processor
+    queue_limit: int | None
+    seconds_per_question: float
+    prefilter_s: float
+    load_s: float
+    energy_j: float
+    memory: MassMemory
+    policy: Policy
+    policy_name: str
+    fallback: Policy
+    fallback_name: str
+
+
+class Flight:
+    """One spacecraft in a running simulation."""
+
+    def __init__(
+        self,
+        env: simpy.Environment,
+        craft: Craft,
+        ledger: Ledger,
+        scenes: SceneSource,
+        book: VerdictBook,
+        sizer: Sizer,
+        schemas: tuple[str, ...],
+        priors: dict[str, float],
+        horizon_s: float,
+        deadline_s: float,
+    ) -> None:
+        self._env, self._craft, self._ledger = env, craft, ledger
+        self._scenes, self._book, self._sizer = scenes, book, sizer
+        self._schemas, self._priors = schemas, priors
+        self._horizon_s, self._deadline_s = horizon_s, deadline_s
+        self._log = ledger.log
+        self._queue = DownlinkQueue()
+        self._batches: dict[tuple[int, float | None], Batch] = {}
+        self._waiting: deque[int] = deque()
+        self._in_service: int | None = None
+        self._ready_s = craft.load_s
+        self._contact: int | None = None
+        self._arrival: simpy.Event | None = None
+        self._ask: Callable[[Observation], tuple[str, ...]] | None = getattr(craft.policy, "ask", None)
+        self._on_contact: Callable[[Any], None] | None = getattr(craft.policy, "on_contact", None)
+        self._hung = False
+        self._sample_every = max(1, len(craft.rows) // 1500)
+        env.process(self._camera())
+        env.process(self._radio())
+
+    # Camera ----------------------------------------------------------------------------------------------------
+
+    def _camera(self) -> Generator[simpy.Event, None, None]:
+        env, time_s = self._env, self._ledger.capture_s
+        for k, row in enumerate(self._craft.rows):
+            # Absolute times: the delay is always from now, so that steps do not add up.
+            yield env.timeout(max(0.0, time_s[row] - env.now))
+            self._capture(row, time_s[row])
+            if k % self._sample_every == 0:
+                self._sample()
+
+    def _capture(self, row: int, now_s: float) -> None:
+        tile = self._ledger.tile_ids[row]
+        raw_bytes = self._scenes.raw_bytes(row)
+        if not self._craft.memory.admit(("raw", row), raw_bytes):
+            self._lose(row, TerminalState.DROPPED_FULL, "storage has no room for the raw capture")
+            return
+        self._log.emit(ev.TILE_CAPTURED, now_s, tile, raw_bytes)
+        limit = self._craft.queue_limit
+        if self._in_service is None and now_s >= self._ready_s:
+            self._serve(row)
+        elif limit is not None and len(self._waiting) >= limit:
+            self._craft.memory.release(("raw", row))
+            self._lose(row, TerminalState.NOT_PROCESSED, "the compute queue is full")
+        else:
+            self._waiting.append(row)
+            if self._in_service is None and len(self._waiting) == 1:
+                self._call_at(self._ready_s, self._next)
+
+    def _lose(self, row: int, state: TerminalState, why: str) -> None:
+        self._log.emit(ev.TILE_LOST, self._env.now, self._ledger.tile_ids[row], str(state), why)
+        self._ledger.end(row, state, self._env.now)
+
+    # Processor -------------------------------------------------------------------------------------------------
+
+    def _call_at(self, time_s: float, function: Callable[[], None]) -> None:
+        timeout = self._env.timeout(max(0.0, time_s - self._env.now))
+        timeout.callbacks.append(lambda _: function())
+
+    def _next(self) -> None:
+        while self._waiting and self._in_service is None:
+            self._serve(self._waiting.popleft())
+
+    def _serve(self, row: int) -> None:
+        craft, now_s = self._craft, self._env.now
+        schemas = self._questions(row)
+        verdicts = self._book.of(row, schemas)
+        if not verdicts:
+            self._decide(row, ())
+            return
+        answered = sum(1 for v in verdicts if v.status is not _STATUS.UNCLASSIFIABLE)
+        service_s = craft.prefilter_s + answered * craft.seconds_per_question
+        finish_s = craft.processor.finish_s(now_s, service_s)
+        self._ledger.energy_j += answered * craft.energy_j
+        if finish_s > self._horizon_s:
+            self._in_service = row  # never finishes within the run; what waits behind it neither
+            return
+        self._ledger.compute_s[row] = service_s
+        if finish_s <= now_s:
+            self._processed(row, verdicts, service_s)
+            return
+        self._in_service = row
+
+        def done() -> None:
+            self._in_service = None
+            self._processed(row, verdicts, service_s)
+            self._next()
+
+        self._call_at(finish_s, done)
+
+    def _questions(self, row: int) -> tuple[str, ...]:
+        """Schemas that the policy wants asked; all of them when it does not say, or says it wrongly."""
+        if self._ask is None or self._hung:
+            return self._schemas
+        try:
+            wanted = tuple(self._ask(self._observe(row, ())))
+            unknown = [schema for schema in wanted if schema not in self._schemas]
+            if unknown:
+                raise PolicyFault(f"ask() named schema {unknown[0]!r}, which the payload does not answer")
+            return wanted
+        except PolicyHung as error:
+            self._kill(row, error)
+        except Exception as error:  # foreign code may raise anything; the fallback takes over, counted
+            self._fault(row, error)
+        return self._schemas
+
+    def _processed(self, row: int, verdicts: tuple[Verdict, ...], service_s: float) -> None:
+        counts = dict.fromkeys(_STATUS, 0)
+        for verdict in verdicts:
+            counts[verdict.status] += 1
+        self._log.emit(
+            ev.TILE_PROCESSED, self._env.now, self._ledger.tile_ids[row], len(verdicts),
+            counts[_STATUS.EVENT], counts[_STATUS.UNCLASSIFIABLE], counts[_STATUS.INVALID], service_s,
+        )  # fmt: skip
+        self._ledger.answered(row, verdicts)
+        self._decide(row, verdicts)
+
+    # Policy ----------------------------------------------------------------------------------------------------
+
+    def _observe(self, row: int, verdicts: tuple[Verdict, ...]) -> Observation:
+        now_s, clock, queue = self._env.now, self._craft.clock, self._queue
+        pending = queue.pending_bytes + self._batched_bytes()
+        return Observation(
+            now_s,
+            self._scenes.pair(row),
+            verdicts,
+            QueueView(len(queue), pending, queue.oldest_s),
+            self._craft.memory.free_bytes,
+            _POWER_OFF,
+            clock.forecasts(now_s),
+            clock.budget(now_s, pending),
+            LazyCosts(OFFERED, lambda action: self._cost(row, action, verdicts)),
+            {},
+            self._priors,
+        )
+
+    def _batched_bytes(self) -> int:
+        return sum(batch.wire_bytes for batch in self._batches.values()) if self._batches else 0
+
+    def _cost(self, row: int, action: Action, verdicts: tuple[Verdict, ...]) -> int:
+        if action is Action.VERDICT:
+            batch = next(iter(self._batches.values()), None)
+            return self._sizer.verdict_cost(row, verdicts, batch)
+        return self._sizer.product(row, action, None, verdicts).wire_bytes if action is not Action.NOTHING else 0
+
+    def _fault(self, row: int, error: Exception | str) -> None:
+        why = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
+        self._ledger.policy_failed[row] = True
+        self._log.emit(
+            ev.POLICY_FAILED, self._env.now, self._ledger.tile_ids[row], why[:500], self._craft.fallback_name
+        )
+
+    def _kill(self, row: int, error: PolicyHung) -> None:
+        self._hung = True
+        self._ledger.hung = str(error)
+        self._log.emit(ev.POLICY_HUNG, self._env.now, self._ledger.tile_ids[row], error.watchdog_s)
+
+    def _decide(self, row: int, verdicts: tuple[Verdict, ...]) -> None:
+        seen = self._observe(row, verdicts)
+        decision, by = self._decision(row, seen), self._craft.policy_name
+        if decision is None:
+            decision, by = self._craft.fallback.decide(seen), self._craft.fallback_name
+            impossible = validate_decision(decision, seen)
+            if impossible:
+                raise ConservationError(f"the fallback policy '{by}' made an impossible decision: {impossible}")
+        self._log.emit(
+            ev.TILE_DECIDED, seen.now_s, self._ledger.tile_ids[row], str(decision.action), decision.priority, by,
+            decision.reason,
+        )  # fmt: skip
+        self._ledger.decided(row, decision, seen.now_s)
+        self._carry_out(row, decision, verdicts)
+
+    def _decision(self, row: int, seen: Observation) -> Decision | None:
+        """The policy's decision, or None where it has to be replaced; each None is an event."""
+        if self._hung:
+            self._fault(row, "the policy process was killed earlier in this run")
+            return None
+        try:
+            decision = self._craft.policy.decide(seen)
+        except PolicyHung as error:
+            self._kill(row, error)
+            self._fault(row, error)
+            return None
+        except Exception as error:  # foreign code may raise anything; the fallback takes over, counted
+            self._fault(row, error)
+            return None
+        impossible = validate_decision(decision, seen)
+        if impossible:
+            self._fault(row, impossible)
+            return None
+        return decision
+
+    def _carry_out(self, row: int, decision: Decision, verdicts: tuple[Verdict, ...]) -> None:
+        craft, now_s = self._craft, self._env.now
+        if not decision.keep:
+            craft.memory.release(("raw", row))
+        if decision.action is Action.NOTHING:
+            self._ledger.end(row, self._unsent_state(row, verdicts), now_s)
+            return
+        if decision.action is Action.VERDICT:
+            self._add_record(row, decision, verdicts)
+            return
+        product = self._sizer.product(row, decision.action, decision.product, verdicts)
+        name = self._sizer.new_name(decision.action)
+        if not craft.memory.admit(("item", name), product.size_bytes):
+            self._refuse(row, decision.action, product.size_bytes)
+            return
+        self._ledger.specs[name] = decision.product
+        self._ledger.product(row, product.size_bytes, product.size_px)
+        self._enqueue(
+            QueuedItem(
+                name, (self._ledger.tile_ids[row],), (row,), decision.action, product.size_bytes,
+                product.wire_bytes, decision.priority, self._ledger.capture_s[row], now_s, decision.expires_s,
+            )
+        )  # fmt: skip
+
+    def _refuse(self, row: int, action: Action, size_bytes: int) -> None:
+        tile, now_s = self._ledger.tile_ids[row], self._env.now
+        self._log.emit(ev.PRODUCT_REFUSED, now_s, tile, str(action), size_bytes)
+        self._ledger.end(row, TerminalState.DROPPED_FULL, now_s)
+
+    def _unsent_state(self, row: int, verdicts: tuple[Verdict, ...]) -> TerminalState:
+        if self._ledger.policy_failed[row]:
+            return TerminalState.POLICY_FAILED
+        statuses = {verdict.status for verdict in verdicts}
+        if statuses == {_STATUS.UNCLASSIFIABLE}:
+            return TerminalState.UNCLASSIFIABLE
+        if _STATUS.INVALID in statuses and _STATUS.EVENT not in statuses:
+            return TerminalState.INVALID
+        return TerminalState.NOT_SENT
+
+    def _add_record(self, row: int, decision: Decision, verdicts: tuple[Verdict, ...]) -> None:
+        key = (decision.priority, decision.expires_s)
+        batch = self._batches.get(key)
+        if batch is None:
+            batch = self._batches[key] = self._sizer.new_batch(*key)
+        before = batch.size_bytes
+        record = self._sizer.record(row, verdicts)
+        size_bytes = batch.add(row, record, self._ledger.capture_s[row])
+        if not self._craft.memory.grow(("item", batch.name), size_bytes - before if batch.rows[1:] else size_bytes):
+            batch.drop_last()
+            if not batch.rows:
+                del self._batches[key]
+            self._refuse(row, Action.VERDICT, record.size_bytes)
+            return
+        self._ledger.product(row, record.size_bytes, 0)
+        if len(batch.rows) >= self._sizer.batch_limit or self._arrival is not None:
+            self._close(key)
+
+    def _close(self, key: tuple[int, float | None]) -> None:
+        batch = self._batches.pop(key)
+        ids = self._ledger.tile_ids
+        self._ledger.weights[batch.name] = batch.shares()
+        self._enqueue(
+            QueuedItem(
+                batch.name, tuple(ids[r] for r in batch.rows), tuple(batch.rows), Action.VERDICT, batch.size_bytes,
+                batch.wire_bytes, batch.priority, batch.oldest_s, self._env.now, batch.expires_s,
+            )
+        )  # fmt: skip
+
+    def _enqueue(self, item: QueuedItem) -> None:
+        self._queue.push(item)
+        self._ledger.items.append(item)
+        self._log.emit(
+            ev.ITEM_QUEUED, self._env.now, item.id, str(item.kind), len(item.rows), item.size_bytes, item.wire_bytes,
+            item.priority,
+        )  # fmt: skip
+        if self._arrival is not None:
+            arrival, self._arrival = self._arrival, None
+            arrival.succeed()
+
+    # Radio -----------------------------------------------------------------------------------------------------
+
+    def _radio(self) -> Generator[simpy.Event, None, None]:
+        env, clock, ledger = self._env, self._craft.clock, self._ledger
+        for k, window in enumerate(clock.contacts):
+            if clock.zone_capacity[k] == 0:
+                continue
+            yield env.timeout(max(0.0, clock.start_s(k) - env.now))
+            if self._on_contact is not None and not self._hung:
+                try:
+                    self._on_contact(clock.forecasts(env.now)[0])
+                except Exception as error:  # foreign code; it loses the hint, not the run
+                    ledger.notes.append(f"policy on_contact raised {type(error).__name__}: {error}"[:300])
+            for key in sorted(self._batches, key=str):
+                self._close(key)
+            self._log.emit(
+                ev.CONTACT_OPENED, env.now, self._craft.name, window.station, clock.zone_capacity[k],
+                self._queue.pending_bytes,
+            )  # fmt: skip
+            self._sample()
+            yield from self._contact_transfers(k, window.station)
+            used = ledger.contact_closed(self._craft.contact_rows[k])
+            self._log.emit(ev.CONTACT_CLOSED, env.now, self._craft.name, window.station, *used)
+            self._sample()
+
+    def _contact_transfers(self, k: int, station: str) -> Generator[simpy.Event, None, None]:
+        env, clock, ledger = self._env, self._craft.clock, self._ledger
+        contact, end_s, capacity = self._craft.contact_rows[k], clock.end_s(k), clock.zone_capacity[k]
+        position = 0.0  # packet bytes of this contact that are spent, idle time included
+        while True:
+            item = self._queue.pop(env.now)
+            for gone in self._queue.take_expired():
+                self._expire(gone)
+            if item is None:
+                self._arrival = env.event()
+                yield self._arrival | env.timeout(max(0.0, end_s - env.now))
+                self._arrival = None
+                if env.now >= end_s - 1e-9:
+                    return
+                continue
+            position = max(position, clock.zone_in(k, env.now))
+            left = item.wire_bytes - item.sent_bytes
+            if position + left <= capacity:
+                position += left
+                item.sent_bytes = item.wire_bytes
+                ledger.radiated(contact, item, left)
+                yield env.timeout(max(0.0, clock.time_at(k, position) - env.now))
+                # The frame that holds the last byte is shared with the next file and ends a little later.
+                frame_s = clock.time_at(k, math.ceil(position / self._sizer.zone_bytes) * self._sizer.zone_bytes)
+                self._call_at(frame_s, lambda item=item: self._deliver(item, station))  # type: ignore[misc]
+                continue
+            part = max(0, int(capacity - position))
+            if part:
+                item.sent_bytes += part
+                ledger.radiated(contact, item, part)
+                self._log.emit(ev.ITEM_CUT, env.now, item.id, item.sent_bytes, item.wire_bytes)
+            self._queue.push(item)
+            yield env.timeout(max(0.0, end_s - env.now))
+            return
+
+    def _deliver(self, item: QueuedItem, station: str) -> None:
+        now_s = self._env.now
+        self._craft.memory.release(("item", item.id))
+        self._ledger.delivered(item, now_s, self._deadline_s)
+        self._log.emit(
+            ev.ITEM_DELIVERED, now_s, item.id, str(item.kind), len(item.rows), station, now_s - item.captured_s
+        )
+
+    def _expire(self, item: QueuedItem) -> None:
+        self._craft.memory.release(("item", item.id))
+        self._log.emit(ev.ITEM_EXPIRED, self._env.now, item.id, len(item.rows))
+        for row in item.rows:
+            self._ledger.end(row, TerminalState.EXPIRED, self._env.now)
+        self._ledger.outcome[item.id] = "expired"
+
+    # End -------------------------------------------------------------------------------------------------------
+
+    def _sample(self) -> None:
+        pending = self._queue.pending_bytes + self._batched_bytes()
+        waiting = len(self._waiting)
+        self._ledger.samples.append((self._env.now, pending, self._craft.memory.used_bytes, waiting))
+
+    def finish(self) -> None:
+        """Give every open tile and file its end, and check that storage adds up."""
+        horizon_s = self._horizon_s
+        for key in sorted(self._batches, key=str):
+            self._close(key)
+        open_rows = [self._in_service] if self._in_service is not None else []
+        for row in [*open_rows, *self._waiting]:
+            self._craft.memory.release(("raw", row))
+            self._lose(row, TerminalState.NOT_PROCESSED, "still waiting for the processor when the run ended")
+        for item in self._queue.drain():
+            self._craft.memory.release(("item", item.id))
+            self._log.emit(ev.ITEM_INCOMPLETE, horizon_s, item.id, len(item.rows), item.sent_bytes)
+            for row in item.rows:
+                self._ledger.end(row, TerminalState.INCOMPLETE, horizon_s)
+            self._ledger.outcome[item.id] = "incomplete"
+        self._ledger.kept_bytes += self._craft.memory.used_bytes
+
+
+def fly(
+    crafts: Sequence[Craft],
+    ledger: Ledger,
+    scenes: SceneSource,
+    book: VerdictBook,
+    sizer: Sizer,
+    schemas: tuple[str, ...],
+    priors: dict[str, float],
+    horizon_s: float,
+    deadline_s: float,
+    progress: Callable[[float], None] | None = None,
+) -> None:
+    """Run the simulation to its horizon; everything that happened is in the ledger.
+
+    Raises
+    ------
+    ConservationError
+        Tiles or bytes do not add up: a defect of flightsim, never of the input.
+    """
+    env = simpy.Environment()
+    flights = [
+        Flight(env, craft, ledger, scenes, book, sizer, schemas, priors, horizon_s, deadline_s) for craft in crafts
+    ]
+    if progress is not None:
+        for step in np.linspace(0.0, horizon_s, 51)[1:]:
+            timeout = env.timeout(float(step))
+            timeout.callbacks.append(lambda _, step=step: progress(float(step) / horizon_s))
+    # Nothing is scheduled past the horizon, so the loop drains; `until` would leave out events at the horizon.
+    env.run()
+    if env.now < horizon_s:
+        env.run(until=horizon_s)
+    for flight in flights:
+        flight.finish()
+    ledger.check()

@@ -1,0 +1,112 @@
+"""The score of a payload over all pairs, per schema, beside the answers that need no eye."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .domain import TruthTable, Verdict, VerdictStatus
+from .protocols import PayloadBackend
+from .scoring import Counts, confusion, wilson
+
+
+def _row(counts: Counts, abstained: int, invalid: int) -> dict[str, Any]:
+    return {
+        "tp": counts.tp,
+        "fp": counts.fp,
+        "fn": counts.fn,
+        "tn": counts.tn,
+        "unclassifiable": abstained,
+        "invalid": invalid,
+        "precision": counts.precision,
+        "recall": counts.recall,
+        "f1": counts.f1,
+        "mcc": counts.mcc,
+        "ci95": {
+            "precision": list(wilson(counts.tp, counts.tp + counts.fp)) if counts.tp + counts.fp else None,
+            "recall": list(wilson(counts.tp, counts.tp + counts.fn)) if counts.tp + counts.fn else None,
+        },
+    }
+
+
+def _share(value: float | None, interval: Sequence[float] | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.2f}" + (f" [{interval[0]:.2f}-{interval[1]:.2f}]" if interval else "")
+
+
+def _line(name: str, row: dict[str, Any]) -> str:
+    return (
+        f"{name:24s} {row['tp']:4d} {row['fp']:4d} {row['fn']:4d} {row['tn']:5d} {row['unclassifiable']:7d} "
+        f"{_share(row['precision'], row['ci95']['precision']):>17s} "
+        f"{_share(row['recall'], row['ci95']['recall']):>17s} "
+        f"{_share(row['f1'], None):>5s} {_share(row['mcc'], None):>5s}"
+    )
+
+
+def score_lines(
+    verdicts: Sequence[tuple[Verdict, ...]], truth: TruthTable, payload: PayloadBackend, names: Sequence[str]
+) -> tuple[dict[str, Any], list[str]]:
+    """Scores as a mapping and as a table: per schema, pooled, always-yes and always-null.
+
+    Unclassifiable and invalid answers count as "no event" in the confusion counts and are told apart beside them.
+    Intervals are Wilson's, at 95 %.
+    """
+    status = np.array([[str(v.status) for v in row] for row in verdicts])
+    event: NDArray[np.bool_] = status == str(VerdictStatus.EVENT)
+    abstained, invalid = status == str(VerdictStatus.UNCLASSIFIABLE), status == str(VerdictStatus.INVALID)
+    labelled, changed = truth.labelled, truth.changed
+    per_schema = {
+        schema: _row(
+            confusion(changed[:, j], event[:, j], labelled[:, j]),
+            int((abstained[:, j] & labelled[:, j]).sum()),
+            int((invalid[:, j] & labelled[:, j]).sum()),
+        )
+        for j, schema in enumerate(truth.schemas)
+    }
+
+    def pooled(predicted: NDArray[np.bool_], stay: bool) -> dict[str, Any]:
+        return _row(
+            confusion(changed, predicted, labelled),
+            int((abstained & labelled).sum()) if stay else 0,
+            int((invalid & labelled).sum()) if stay else 0,
+        )
+
+    rows = {
+        "all schemas": pooled(event, True),
+        "always yes": pooled(np.ones_like(event), False),
+        "always null": pooled(np.zeros_like(event), False),
+    }
+    every = event.sum(axis=1)
+    scores = {
+        "n": int(labelled.sum()),
+        "pairs": len(verdicts),
+        "payload": payload.fingerprint,
+        "needs_truth": payload.needs_truth,
+        "per_schema": per_schema,
+        "pooled": rows["all schemas"],
+        "always_yes": rows["always yes"],
+        "always_null": rows["always null"],
+        "by_pair": [
+            {
+                "pair": names[k],
+                "visible": bool(truth.visible[k]),
+                "verdicts": {v.schema_id: str(v.status) + (f" ({v.reason})" if v.reason else "") for v in verdicts[k]},
+                "labels": {s: bool(changed[k, j]) for j, s in enumerate(truth.schemas) if labelled[k, j]},
+            }
+            for k in range(len(verdicts))
+        ],
+    }
+    unusable = ~truth.visible
+    fooled = int((every[unusable] > 0).sum())
+    lines = [
+        f"{len(verdicts)} pairs, {int(labelled.sum())} labelled questions, eye {payload.fingerprint}",
+        f"{'schema':24s} {'tp':>4s} {'fp':>4s} {'fn':>4s} {'tn':>5s} {'abstain':>7s} "
+        f"{'precision':>17s} {'recall':>17s} {'F1':>5s} {'MCC':>5s}",
+        *[_line(name, row) for name, row in {**per_schema, **rows}.items()],
+        f"unusable pairs (cloud, no data): {int(unusable.sum())}, of them called an event: {fooled}",
+    ]
+    return scores, lines

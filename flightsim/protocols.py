@@ -1,0 +1,134 @@
+"""What a plug-in must offer. One class, one ``Config`` (pydantic, unknown keys forbidden), one entry point."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from .domain import Decision, Observation, Plan, TilePair, TruthTable, Verdict
+
+
+class PluginConfig(BaseModel):
+    """Base of every plug-in's ``Config``: unknown keys forbidden, frozen, finite numbers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+class EmptyConfig(PluginConfig):
+    """For plug-ins without settings."""
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """Decides what is sent for a tile. Constructed as ``Policy(config)``.
+
+    Optional methods: ``ask(seen) -> tuple[schema_id, ...]`` (questions worth the compute; default all; called
+    before the verdicts exist), ``reset()``, ``snapshot() -> bytes``, ``restore(bytes)``, ``on_contact(forecast)``.
+    """
+
+    Config: ClassVar[type[BaseModel]]
+
+    def decide(self, seen: Observation) -> Decision:
+        """Decision for the tile in ``seen.pair.after``."""
+        ...
+
+
+@runtime_checkable
+class PayloadBackend(Protocol):
+    """Answers questions about tile pairs. Constructed as ``Payload(config)``.
+
+    ``needs_truth``: it answers from the world's truth and every report says so; ``assess_many`` then gets
+    ``truth`` (rows as ``pairs``) and ``keys`` (shape (n,), for keyed draws), and None otherwise.
+    ``needs_pixels``: it reads ``pair.after.image``; a scenario that has none is refused.
+    """
+
+    Config: ClassVar[type[BaseModel]]
+    needs_truth: ClassVar[bool]
+    needs_pixels: ClassVar[bool]
+
+    def open(self) -> None:
+        """Load what is heavy. Raises InputError or MissingExtra with one clear message."""
+        ...
+
+    def close(self) -> None:
+        """Let it go."""
+        ...
+
+    def assess_many(
+        self,
+        pairs: Sequence[TilePair],
+        schemas: Sequence[str],
+        *,
+        truth: TruthTable | None = None,
+        keys: NDArray[np.uint64] | None = None,
+        seed: int = 0,
+    ) -> list[Verdict]:
+        """Verdicts in the order pair by pair, schema by schema: length len(pairs) * len(schemas)."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever an answer could change (code version, settings, weights)."""
+        ...
+
+    def rates(self, schema_id: str) -> tuple[float, float]:
+        """Declared true- and false-positive rate of an EVENT verdict, for the ground's belief. [-]"""
+        ...
+
+    @property
+    def seconds_per_question(self) -> float:
+        """Declared compute time when the scenario's ``compute`` does not say. [s]"""
+        ...
+
+
+@runtime_checkable
+class LinkModel(Protocol):
+    """Rate of the link. ``rate_bps`` is information rate of transfer-frame bits before coding."""
+
+    Config: ClassVar[type[BaseModel]]
+
+    def rate_bps(self, elevation_deg: NDArray[np.float64], range_km: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Information rate, shape (n,). [bit/s]"""
+        ...
+
+
+@runtime_checkable
+class SceneSource(Protocol):
+    """Pictures, sizes and truth for the shots of a plan. Constructed as ``Source(config, base_folder)``.
+
+    ``has_pixels`` says whether tiles carry an image. ``encoded_bytes`` answers for sources without pixels.
+    """
+
+    Config: ClassVar[type[BaseModel]]
+    has_pixels: ClassVar[bool]
+
+    def prepare(self, plan: Plan, schemas: Sequence[str], targets: Any, camera: Any, seed: int) -> TruthTable:
+        """Truth of every shot; called once, before the run."""
+        ...
+
+    def pair(self, row: int) -> TilePair:
+        """Pictures of one shot of the prepared plan."""
+        ...
+
+    def raw_bytes(self, row: int) -> int:
+        """Bytes that the raw capture occupies in storage. [B]"""
+        ...
+
+    def product_bytes(self, row: int, kind: str, size_px: int | None) -> int:
+        """Encoded bytes of a ``thumbnail`` or ``tile`` of a shot without pixels. [B]"""
+        ...
+
+
+@runtime_checkable
+class FaultModel(Protocol):
+    """Draws faults before the run."""
+
+    Config: ClassVar[type[BaseModel]]
+
+    def draw(self, rng: np.random.Generator, horizon_s: float) -> Sequence[Any]:
+        """Faults with their times. [s]"""
+        ...

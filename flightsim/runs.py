@@ -1,0 +1,418 @@
+"""One run, from a scenario to a run folder; and one look of a payload at all pairs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import compute, metrics, registry, runfolder, summary
+from .budget import CapacityClock
+from .domain import Action, TerminalState
+from .engine import Craft, fly
+from .errors import InputError
+from .events import EventLog
+from .perception import VerdictBook, VerdictCache, shot_keys
+from .protocols import PayloadBackend, Policy
+from .recorder import ACTIONS, STATES, Ledger, RunRecord
+from .references import ReferenceSizes
+from .scenario.loading import dump_scenario
+from .scenario.models import PolicyUse, Scenario
+from .sizing import Sizer
+from .storage import MassMemory
+from .world import World, build, prepare
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run gave."""
+
+    scenario: Scenario
+    metrics: dict[str, Any]
+    record: RunRecord
+    context: dict[str, Any]
+    folder: Path | None
+    failed: bool
+
+    @property
+    def tiles(self) -> Any:
+        """Arrow table, one row a tile."""
+        return runfolder.tiles_table(self.record)
+
+    @property
+    def items(self) -> Any:
+        """Arrow table, one row a file of the downlink queue."""
+        return runfolder.items_table(self.record)
+
+    @property
+    def contacts(self) -> Any:
+        """Arrow table, one row a pass."""
+        return runfolder.contacts_table(self.record)
+
+    def summary_lines(self) -> list[str]:
+        """The two lines of METRICS and at most 13 more."""
+        return summary.summary_lines(self.metrics, self.context)
+
+
+def with_choices(scenario: Scenario, policy: str | None = None, seed: int | None = None) -> Scenario:
+    """The scenario with another policy or seed; another policy starts from its default settings."""
+    update: dict[str, Any] = {}
+    if policy is not None and policy != scenario.policy.use:
+        update["policy"] = PolicyUse.model_validate({"use": policy, "fallback": scenario.policy.fallback})
+    if seed is not None:
+        update["seed"] = seed
+    return scenario.copy_with(**update) if update else scenario
+
+
+def scenario_digest(scenario: Scenario) -> str:
+    """SHA-256 of the resolved scenario, as hex."""
+    return hashlib.sha256(dump_scenario(scenario).encode()).hexdigest()
+
+
+def default_folder(scenario: Scenario) -> Path:
+    """Where a run lands when nobody says: its name tells scenario, policy and seed."""
+    policy = Path(scenario.policy.use.rpartition(":")[2] or scenario.policy.use).name
+    return Path("runs") / f"{scenario.name}-{policy}-s{scenario.seed}-{scenario_digest(scenario)[:8]}"
+
+
+def make_policy(use: PolicyUse, name: str, folder: Path) -> tuple[Policy, bool]:
+    """A policy object, and whether it lives in a process of its own."""
+    is_file = ":" in name and not registry.is_name(name)
+    isolation = use.isolation or ("process" if is_file else "inline")
+    settings = use.with_ if name == use.use else {}
+    if is_file and isolation == "process":
+        policy: Policy = registry.isolated_policy(name, settings, folder, use.watchdog_s)
+        return policy, True
+    chosen = use.model_copy(update={"use": name, "with_": settings})
+    return build("policies", chosen, folder), name == "process"
+
+
+def run(
+    scenario: Scenario,
+    *,
+    policy: str | None = None,
+    seed: int | None = None,
+    out: Path | None = None,
+    progress: Callable[[float], None] | None = None,
+    resume: bool = False,
+    write: bool = True,
+    events: bool = True,
+    world: World | None = None,
+) -> RunResult:
+    """Simulate a scenario and write its run folder.
+
+    Parameters
+    ----------
+    world
+        A world prepared before for the same scenario and seed; policies may differ.
+    write, events
+        Whether a folder is written at all, and the event log in it.
+
+    Raises
+    ------
+    InputError
+        The scenario cannot be flown, or the folder belongs to another one.
+    RunError
+        The run itself failed.
+    """
+    started = time.perf_counter()
+    scenario = with_choices(scenario, policy, seed)
+    folder = (out or default_folder(scenario)) if write else None
+    if folder is not None:
+        _claim(folder, scenario, resume)
+    world = world or prepare(scenario)
+    payload: PayloadBackend = build("payloads", scenario.payload, scenario.folder)
+    if payload.needs_pixels and not world.scenes.has_pixels:
+        raise InputError(
+            f"payload '{scenario.payload.use}' looks at pixels, scenes '{scenario.scenes.use}' have none; "
+            "use payload confusion or perfect_eye, or scenes with pixels."
+        )
+    payload.open()
+    log_file = (folder / "events.jsonl.tmp").open("w", encoding="utf-8") if folder is not None and events else None
+    try:
+        record, ledger, sizer, identities = _fly(scenario, world, payload, EventLog(log_file), progress)
+        rates = {schema: payload.rates(schema) for schema in scenario.payload.schemas}
+        values = metrics.compute_metrics(
+            record,
+            _reference_sizes(record, sizer),
+            rates,
+            scenario.evaluation.reader,
+            scenario.seed,
+            base_rate=scenario.evaluation.base_rate,
+            costs=scenario.evaluation.costs,
+            needs_truth=payload.needs_truth,
+        )
+    finally:
+        payload.close()
+        if log_file is not None:
+            log_file.close()
+    context = _context(scenario, world, record, identities, ledger)
+    result = RunResult(scenario, values, record, context, folder, failed=ledger.hung is not None)
+    if folder is not None:
+        _write(result, rates, sizer, payload, time.perf_counter() - started, events)
+    return result
+
+
+def _claim(folder: Path, scenario: Scenario, resume: bool) -> None:
+    """Make the folder ours: nobody else's files in it, and no manifest while the run is under way."""
+    if folder.exists() and any(folder.iterdir()) and not (folder / "scenario.yaml").is_file():
+        raise InputError(f"--out {folder} is a folder with other files in it; name a new or empty folder.")
+    old = folder / "scenario.yaml"
+    if resume and old.is_file():
+        was = hashlib.sha256(old.read_bytes()).hexdigest()
+        if was != scenario_digest(scenario):
+            raise InputError(f"--resume: {folder} holds a run of another scenario or seed; name another folder.")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / runfolder.MANIFEST).unlink(missing_ok=True)
+    for leftover in folder.glob("*.tmp"):
+        leftover.unlink()
+    runfolder.write_file(folder / "scenario.yaml", dump_scenario(scenario).encode())
+
+
+def _fly(
+    scenario: Scenario,
+    world: World,
+    payload: PayloadBackend,
+    log: EventLog,
+    progress: Callable[[float], None] | None,
+) -> tuple[RunRecord, Ledger, Sizer, dict[str, Any]]:
+    plan, truth = world.plan, world.truth
+    first = scenario.craft[0]
+    sizer = Sizer(world.scenes, plan, first.radio)
+    ledger = Ledger(plan, world.contacts, sizer.zone_bytes, sizer.frame_bytes, log)
+
+    def failed(row: int, detail: str) -> None:
+        from . import events as ev
+
+        ledger.payload_failures += 1
+        log.emit(ev.PAYLOAD_FAILED, ledger.capture_s[row], ledger.tile_ids[row], detail)
+
+    cache = VerdictCache(payload.fingerprint) if world.scenes.has_pixels and not payload.needs_truth else None
+    keys = shot_keys(plan, scenario.seed)
+    book = VerdictBook(payload, world.scenes.pair, keys, truth, scenario.seed, failed, cache)
+    crafts, policies = [], []
+    clock_name = ""
+    for index, craft in enumerate(scenario.craft):
+        settings = compute.resolve(craft.compute)
+        seconds = settings.seconds_per_question
+        clock_name = f"compute profile {settings.use}" if settings.use else "scenario's compute"
+        if seconds is None:
+            seconds = payload.seconds_per_question
+            clock_name = str(getattr(payload, "clock", scenario.payload.use))
+        policy, isolated = make_policy(scenario.policy, scenario.policy.use, scenario.folder)
+        fallback, _ = make_policy(scenario.policy, scenario.policy.fallback, scenario.folder)
+        policies.extend([policy, fallback])
+        booked = [k for k, w in enumerate(world.contacts) if w.booked and w.spacecraft == craft.name]
+        crafts.append(
+            Craft(
+                name=craft.name,
+                rows=np.flatnonzero(plan.craft == index).tolist(),
+                clock=CapacityClock([world.contacts[k] for k in booked], sizer.zone_bytes, sizer.frame_bytes),
+                contact_rows=booked,
+                processor=compute.Processor(world.propagators[index].period_s, settings.duty),
+                queue_limit=settings.queue,
+                seconds_per_question=seconds,
+                prefilter_s=settings.prefilter_s,
+                load_s=settings.load_s,
+                energy_j=settings.energy_j,
+                memory=MassMemory(craft.storage_bytes),
+                policy=policy,
+                policy_name=Path(scenario.policy.use).name,
+                fallback=fallback,
+                fallback_name=scenario.policy.fallback,
+            )
+        )
+    deadline = scenario.evaluation.deadline
+    priors = {schema: scenario.targets.prevalence_of(schema) for schema in scenario.payload.schemas}
+    try:
+        fly(
+            crafts, ledger, world.scenes, book, sizer, scenario.payload.schemas, priors, scenario.horizon_s,
+            float("inf") if deadline is None else deadline, progress,
+        )  # fmt: skip
+    finally:
+        for policy in policies:
+            closing = getattr(policy, "close", None)
+            if closing is not None:
+                closing()
+    log.flush()
+    if cache is not None:
+        cache.save()
+    storage = sum(craft.storage_bytes for craft in scenario.craft)
+    record = ledger.record(truth, scenario.duration_s, scenario.horizon_s, storage, world.uplink_bytes)
+    clouds = [world.scenes.pair(row).after.cloud_fraction for row in range(len(plan))]
+    record.cloud_estimate = np.array([np.nan if cloud is None else cloud for cloud in clouds], dtype=float)
+    identities = {
+        "eye": payload.fingerprint.rpartition("/")[0] or payload.fingerprint,
+        "eye_fingerprint": payload.fingerprint,
+        "eye_needs_truth": payload.needs_truth,
+        "clock": clock_name,
+        "isolation": "process" if isolated else "inline",
+    }
+    return record, ledger, sizer, identities
+
+
+def _reference_sizes(record: RunRecord, sizer: Sizer) -> ReferenceSizes:
+    """What each tile would cost as a tile or a thumbnail without any verdict in it."""
+    header = sizer.record(0, ()).size_bytes
+    tile = sizer.picture_bytes_all(Action.TILE) + header
+    sides = sorted({sizer.spec(None)[0], 64, 256})
+    thumbnails = {
+        side: sizer.wire_all(sizer.picture_bytes_all(Action.THUMBNAIL, side) + header, Action.THUMBNAIL)
+        for side in sides
+    }
+    assert record.cloud_estimate is not None
+    return ReferenceSizes(
+        tile_wire=sizer.wire_all(tile, Action.TILE),
+        thumbnail_wire=thumbnails,
+        raw_bytes=sizer.raw_bytes_all(),
+        tile_bytes=tile,
+        cloud_estimate=record.cloud_estimate,
+    )
+
+
+def _context(
+    scenario: Scenario, world: World, record: RunRecord, identities: dict[str, Any], ledger: Ledger
+) -> dict[str, Any]:
+    """What the summary says beside the metrics: names, failures, what the plan left out."""
+    failures = {
+        name: record.event_counts[name]
+        for name in ("payload_failed", "policy_failed", "policy_hung", "product_refused", "item_expired")
+        if record.event_counts[name]
+    }
+    notes = list(record.notes)
+    if ledger.hung:
+        notes.insert(0, f"RUN FAILED: {ledger.hung}; the fallback decided from there on")
+    if not any(window.booked for window in record.contacts):
+        notes.append("no contact was booked: nothing can reach the ground")
+    return {
+        "scenario": scenario.name,
+        "world": scenario.scenes.use,
+        "policy": scenario.policy.use,
+        "fallback": scenario.policy.fallback,
+        "seed": scenario.seed,
+        "link": scenario.link.use,
+        "payload_share": scenario.link.payload_share,
+        "reader": scenario.evaluation.reader.use,
+        "duration_s": record.duration_s,
+        "horizon_s": record.horizon_s,
+        "failures": failures,
+        "skipped": dict(world.plan.skipped),
+        "notes": notes,
+        **identities,
+    }
+
+
+def _write(
+    result: RunResult,
+    rates: dict[str, tuple[float, float]],
+    sizer: Sizer,
+    payload: PayloadBackend,
+    wall_s: float,
+    events: bool,
+) -> None:
+    folder, record = result.folder, result.record
+    assert folder is not None
+    names = runfolder.write_tables(folder, record, rates)
+    runfolder.write_json(folder / "metrics.json", result.metrics)
+    names.append("metrics.json")
+    if events:
+        (folder / "events.jsonl.tmp").replace(folder / "events.jsonl")
+        names.append("events.jsonl")
+        _write_ground(folder / "ground", result, sizer)
+    manifest = {
+        "format": "flightsim-run/1",
+        "outcome": "failed" if result.failed else "done",
+        "nondeterministic": result.failed,
+        "scenario_digest": scenario_digest(result.scenario),
+        "payload_fingerprint": payload.fingerprint,
+        "context": result.context,
+        "event_counts": record.event_counts,
+        "digests": {name: runfolder.file_digest(folder / name) for name in names},
+        "versions": runfolder.versions(),
+        "wall_s": round(wall_s, 3),
+    }
+    runfolder.write_json(folder / runfolder.MANIFEST, manifest)
+
+
+def _write_ground(folder: Path, result: RunResult, sizer: Sizer) -> None:
+    """What arrived: verdicts as lines, pictures as files."""
+    record = result.record
+    if folder.is_dir():
+        shutil.rmtree(folder)
+    folder.mkdir()
+    lines = runfolder.ground_verdict_lines(record)
+    runfolder.write_file(folder / "verdicts.jsonl", "".join(line + "\n" for line in lines).encode())
+    if not sizer.has_pixels:
+        return
+    arrived = {STATES.index(TerminalState.DELIVERED), STATES.index(TerminalState.LATE)}
+    for item in record.items:
+        row = item.rows[0]
+        if item.kind in (Action.THUMBNAIL, Action.TILE) and record.state[row] in arrived:
+            data = sizer.picture(row, item.kind, record.specs[item.id])
+            suffix = ".tile" if item.kind is Action.TILE else f".{sizer.spec(record.specs[item.id])[1]}"
+            (folder / (item.id.replace("/", "-") + suffix)).write_bytes(data)
+
+
+@dataclass(frozen=True)
+class PerceiveResult:
+    """A payload's answers over all pairs of a scenario, scored where there are labels."""
+
+    scores: dict[str, Any]
+    lines: Sequence[str]
+
+    def table_lines(self) -> list[str]:
+        """A table for people."""
+        return list(self.lines)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same for programs."""
+        return self.scores
+
+
+def perceive(scenario: Scenario) -> PerceiveResult:
+    """Run the payload once over the scenario's pairs, store the verdicts, score them where labels exist.
+
+    Pairs of an archive are looked at whether or not the orbit meets them; other scenes give the plan's pairs.
+
+    Raises
+    ------
+    InputError
+        The payload cannot look at these scenes.
+    """
+    from .perceived import score_lines
+
+    payload: PayloadBackend = build("payloads", scenario.payload, scenario.folder)
+    scenes = build("scenes", scenario.scenes, scenario.folder)
+    if payload.needs_pixels and not scenes.has_pixels:
+        raise InputError(f"payload '{scenario.payload.use}' looks at pixels, scenes '{scenario.scenes.use}' have none.")
+    if hasattr(scenes, "pairs"):
+        truth = scenes.all_rows_truth(scenario.payload.schemas)
+        pairs = list(scenes.pairs())
+        keys = np.arange(len(pairs), dtype=np.uint64)
+        pair = pairs.__getitem__
+    else:
+        world = prepare(scenario)
+        truth, keys, pair = world.truth, shot_keys(world.plan, scenario.seed), world.scenes.pair
+    failures: list[str] = []
+    payload.open()
+    try:
+        cache = VerdictCache(payload.fingerprint) if scenes.has_pixels and not payload.needs_truth else None
+        book = VerdictBook(payload, pair, keys, truth, scenario.seed, lambda _, detail: failures.append(detail), cache)
+        verdicts = [book.of(row, scenario.payload.schemas) for row in range(len(keys))]
+        if cache is not None:
+            cache.save()
+    finally:
+        payload.close()
+    scores, lines = score_lines(verdicts, truth, payload, [pair(row).after.place_id for row in range(len(keys))])
+    scores["payload_failures"] = failures
+    return PerceiveResult(json.loads(json.dumps(scores)), lines)
+
+
+__all__ = ["ACTIONS", "PerceiveResult", "RunResult", "default_folder", "make_policy", "perceive", "run"]

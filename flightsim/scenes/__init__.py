@@ -1,0 +1,1 @@
+"""Where pictures, sizes and truth come from."""

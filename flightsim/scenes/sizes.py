@@ -1,0 +1,147 @@
+"""Scenes without pixels: places, truth and realistic product sizes, for studies of orbit, link and policy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from ..domain import Plan, Tile, TilePair, TruthTable
+from ..protocols import PluginConfig
+from ..rng import uniform_at
+from ..scenario.models import Bytes, Camera, Targets
+from . import happenings
+
+#: Mean WebP bytes of a thumbnail by longer side, from 23 usable 5 km Sentinel-2 pictures at quality 75.
+#: Between the points the logarithms are interpolated.
+_THUMBNAIL_BYTES = {64: 1054.0, 128: 3560.0, 256: 11914.0}
+#: Lossless 16-bit PNG over raw 12-bit samples, six bands of a 128 px Sentinel-2 tile; `make bench` prints it.
+_LOSSLESS_RATIO = 0.83
+#: Above this cover a tile counts as hidden from every eye.
+HIDDEN_CLOUD_FRACTION = 0.6
+#: Share of a product's bytes that a fully clouded tile still needs: blank pictures compress well.
+_CLOUD_SHRINK = 0.35
+
+
+class Sizes:
+    """Places with truth and sizes, no pictures."""
+
+    class Config(PluginConfig):
+        """Sizes in bytes; what is absent is a measured mean, varied from tile to tile by ``spread``."""
+
+        raw_bytes: Annotated[Bytes, Field(gt=0)] | None = None
+        """Raw capture in storage. [B] Default: tile_px squared x bands x bits / 8."""
+        tile_bytes: Annotated[Bytes, Field(gt=0)] | None = None
+        """Lossless tile. [B] Default: 0.83 of the raw capture."""
+        thumbnail_bytes: dict[Annotated[int, Field(gt=0)], Annotated[Bytes, Field(gt=0)]] | None = None
+        """Thumbnail by longer side in pixels. [B] Default: measured WebP sizes."""
+        verdict_bytes: Annotated[Bytes, Field(gt=0)] | None = None
+        """A tile's verdict record. [B] Default: the record is really encoded."""
+        spread: Annotated[float, Field(ge=0, le=1)] = 0.25
+        """Standard deviation of the logarithm of sizes that are not given. [-]"""
+
+    has_pixels: ClassVar[bool] = False
+
+    def __init__(self, config: Config, base_folder: Path = Path(".")) -> None:
+        self._config = config
+        self._sizes: dict[tuple[str, int | None], NDArray[np.int64]] = {}
+
+    @property
+    def verdict_bytes(self) -> int | None:
+        """Fixed size of a verdict record, if the scenario gives one. [B]"""
+        return self._config.verdict_bytes
+
+    def prepare(self, plan: Plan, schemas: Sequence[str], targets: Targets, camera: Camera, seed: int) -> TruthTable:
+        """Truth of every shot, from events and clouds keyed by place and time."""
+        self._plan, self._camera, self._seed = plan, camera, seed
+        n = len(plan)
+        self._true_cloud = happenings.cloud_fraction(plan, targets.clouds.mean_fraction, seed)
+        noise = self._normal("cloud/estimate") * targets.clouds.estimate_sd
+        estimate = np.clip(self._true_cloud + noise, 0.0, 1.0) if targets.clouds.mean_fraction > 0 else np.zeros(n)
+        self._estimate: list[float] = np.round(estimate, 3).tolist()
+        self._time: list[float] = plan.time_s.tolist()
+        self._before: list[float] = plan.before_s.tolist()
+        self._lat: list[float] = plan.lat_deg.tolist()
+        self._lon: list[float] = plan.lon_deg.tolist()
+        self._gsd: list[float] = plan.gsd_m.tolist()
+        truth = np.zeros((n, len(schemas)), dtype=bool)
+        for column, schema in enumerate(schemas):
+            truth[:, column] = happenings.changed(
+                plan, schema, targets.prevalence_of(schema), targets.event_duration, targets.event_tiles, seed
+            )
+        day = np.floor(plan.time_s / 86400.0).astype(np.int64)
+        _, cluster = np.unique(np.stack([plan.block_key.view(np.int64), day], axis=1), axis=0, return_inverse=True)
+        return TruthTable(
+            schemas=tuple(schemas),
+            changed=truth,
+            labelled=np.ones_like(truth),
+            visible=self._true_cloud <= HIDDEN_CLOUD_FRACTION,
+            cluster=cluster.ravel().astype(np.int64),
+            prior=np.array([targets.prevalence_of(schema) for schema in schemas]),
+        )
+
+    def pair(self, row: int) -> TilePair:
+        """Both tiles of a shot, without images."""
+        plan, camera = self._plan, self._camera
+        place = plan.place_id[row]
+        size = (camera.tile_px, camera.tile_px)
+        lat, lon, gsd = self._lat[row], self._lon[row], self._gsd[row]
+        before_s = self._before[row]
+        before = Tile(f"{place}@{int(before_s)}", place, before_s, lat, lon, gsd, size, camera.bands)
+        after = Tile(
+            f"{place}@{int(self._time[row])}", place, self._time[row], lat, lon, gsd, size, camera.bands,
+            self._estimate[row],
+        )  # fmt: skip
+        return TilePair(before, after)
+
+    def raw_bytes(self, row: int) -> int:
+        """Raw capture: all samples at the camera's bits. [B]"""
+        if self._config.raw_bytes is not None:
+            return self._config.raw_bytes
+        camera = self._camera
+        return -(-(camera.tile_px**2) * len(camera.bands) * camera.bits // 8)
+
+    def product_bytes(self, row: int, kind: str, size_px: int | None) -> int:
+        """Encoded bytes of a ``thumbnail`` or ``tile``. [B]"""
+        return int(self.product_bytes_all(kind, size_px)[row])
+
+    def product_bytes_all(self, kind: str, size_px: int | None) -> NDArray[np.int64]:
+        """The same for every shot, shape (n,). [B]"""
+        key = (kind, size_px if kind == "thumbnail" else None)
+        if key not in self._sizes:
+            self._sizes[key] = self._product_bytes(*key)
+        return self._sizes[key]
+
+    def _product_bytes(self, kind: str, size_px: int | None) -> NDArray[np.int64]:
+        n = len(self._plan)
+        if kind == "tile":
+            given: int | None = self._config.tile_bytes
+            mean = _LOSSLESS_RATIO * self.raw_bytes(0)
+        elif kind == "thumbnail" and size_px is not None:
+            table = self._config.thumbnail_bytes or {}
+            given = table.get(size_px)
+            points = {k: float(v) for k, v in table.items()} or _THUMBNAIL_BYTES
+            sides = sorted(points)
+            mean = float(np.exp(np.interp(np.log(size_px), np.log(sides), np.log([points[s] for s in sides]))))
+            if not sides[0] <= size_px <= sides[-1]:
+                nearest = min(sides, key=lambda side: abs(side - size_px))
+                mean = points[nearest] * (size_px / nearest) ** 1.75  # slope of the measured sizes
+        else:
+            raise ValueError(f"no size for a product of kind '{kind}'")
+        if given is not None:
+            return np.full(n, given, dtype=np.int64)
+        sigma = self._config.spread
+        factor = np.exp(sigma * self._normal(f"size/{kind}") - 0.5 * sigma**2)
+        shrink = 1.0 - (1.0 - _CLOUD_SHRINK) * self._true_cloud
+        return np.maximum(64, np.round(mean * factor * shrink)).astype(np.int64)
+
+    def _normal(self, name: str) -> NDArray[np.float64]:
+        """Standard normal number of each shot, keyed by place and whole second. [-]"""
+        from scipy.special import ndtri
+
+        uniform = uniform_at(self._seed, name, self._plan.place_key, self._plan.time_s.astype(np.int64))
+        return np.asarray(ndtri(np.clip(uniform, 1e-12, 1.0 - 1e-12)))
