@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from . import geojson, rng
 from .errors import InputError
+from .geodesy import geodetic_up
 from .grid import BLOCK, MEAN_RADIUS_KM, Grid, PlaceIds
 from .land import is_land
 from .scenario.models import Targets
 
-#: Most cells that all areas of a scenario may have together; a plan of them still fits into memory.
-MAX_CELLS = 200_000
-#: Distance that world areas keep where the land has room. [km] Fixed, so that a longer list begins with the shorter one.
+#: Most cells that all areas of a scenario may have together: the longest world list (10000 blocks of 64) and half more.
+MAX_CELLS = 1_000_000
+#: Distance that world areas keep where there is room. [km] Fixed, so that a longer list begins with the shorter one.
 SPACING_KM = 200.0
 #: Land on all four sides within this angle, so that no block of the world list is mostly sea. [deg]
 INLAND_DEG = 0.1
@@ -114,8 +115,10 @@ def areas_of(
         names = [f"world-{number:03d}" for number in range(1, len(cells) + 1)]
         return _of_cells(names, cells, grid, targets.land)
     if targets.use == "archive":
-        if scene_places is None:
-            raise InputError("targets.use is 'archive', but the scene source has no places; write scenes: {use: archive}.")
+        if not scene_places:
+            raise InputError(
+                "targets.use is 'archive', but the scene source has no places; write scenes: {use: archive}."
+            )
         return _of_scene_places(scene_places)
     path = Path(targets.use)
     if path.suffix.lower() not in (".geojson", ".json"):
@@ -148,7 +151,8 @@ def world_points(
     south, north = (math.sin(math.radians(value)) for value in lat_range_deg)
     if not south < north:
         raise InputError(
-            f"targets.lat_range_deg is [{lat_range_deg[0]:g}, {lat_range_deg[1]:g}]; the first must be less than the second."
+            f"targets.lat_range_deg is [{lat_range_deg[0]:g}, {lat_range_deg[1]:g}]; "
+            "the first must be less than the second."
         )
     batch = 4096
     taken = np.zeros((0, 3))
@@ -165,7 +169,7 @@ def world_points(
             spacing_km = min(SPACING_KM, 0.5 * math.sqrt(room_km2 / count))
             if not usable.any():
                 break
-        unit = _unit(lat, lon)
+        unit = geodetic_up(lat, lon)
         limit = 2.0 * math.sin(0.5 * spacing_km / MEAN_RADIUS_KM)
         for index in np.flatnonzero(usable):
             if len(taken) and np.min(np.sum((taken[: len(found)] - unit[index]) ** 2, axis=1)) < limit**2:
@@ -177,8 +181,8 @@ def world_points(
             if len(found) == count:
                 return np.array([p[0] for p in found]), np.array([p[1] for p in found])
     raise InputError(
-        f"targets.count is {count}, but only {len(found)} areas over {'land' if land_only else 'the Earth'} fit between "
-        f"the latitudes {lat_range_deg[0]:g} and {lat_range_deg[1]:g} deg; widen targets.lat_range_deg."
+        f"targets.count is {count}, but only {len(found)} areas over {'land' if land_only else 'the Earth'} fit "
+        f"between the latitudes {lat_range_deg[0]:g} and {lat_range_deg[1]:g} deg; widen targets.lat_range_deg."
     )
 
 
@@ -188,11 +192,6 @@ def _inland(lat: Floats, lon: Floats) -> NDArray[np.bool_]:
     for north, east in ((1, 0), (-1, 0), (0, 1), (0, -1)):
         answer &= is_land(lat + north * INLAND_DEG, lon + east * aside)
     return answer
-
-
-def _unit(lat_deg: Floats, lon_deg: Floats) -> Floats:
-    lat, lon = np.radians(lat_deg), np.radians(lon_deg)
-    return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
 
 
 def _of_cells(
@@ -211,7 +210,7 @@ def _of_cells(
     overlap = np.ones(len(key), dtype=np.bool_)
     overlap[np.unique(key, return_index=True)[1]] = False
     # The middle of an area is the direction of the mean of its cells: sane across the antimeridian.
-    middle = np.add.reduceat(_unit(lat, lon), first[:-1], axis=0)
+    middle = np.add.reduceat(geodetic_up(lat, lon), first[:-1], axis=0)
     return AreaSet(
         names=tuple(names),
         centre_lat_deg=np.degrees(np.arctan2(middle[:, 2], np.hypot(middle[:, 0], middle[:, 1]))),
@@ -240,8 +239,6 @@ def _of_scene_places(places: Sequence[ScenePlace]) -> AreaSet:
             raise InputError(f"place '{place.name}' has {len(place.rows)} rows, but {len(slices)} slice names.")
         single = len(place.rows) == 1 and not place.slices
         ids.extend([place.name] if single else [f"{place.name}/{text}" for text in slices])
-    if not ids:
-        raise InputError("targets.use is 'archive', but the scene source has no places; choose other scenes.")
     if len(set(ids)) != len(ids):
         twice = next(text for text in ids if ids.count(text) > 1)
         raise InputError(f"the scene source has two places '{twice}'; names must differ.")

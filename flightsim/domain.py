@@ -155,7 +155,7 @@ class Plan:
     craft: NDArray[np.int16]  # (n,) index into ``spacecraft``
     time_s: NDArray[np.float64]  # (n,) mid-exposure of the "after" picture
     before_s: NDArray[np.float64]  # (n,) mid-exposure of the reference; negative lies before the start
-    place_id: tuple[str, ...]  # (n,) id of the ground cell
+    place_id: Sequence[str]  # (n,) id of the ground cell, written out only when read
     place_key: NDArray[np.uint64]  # (n,) the same as integer key for ``rng.uniform_at``
     block_key: NDArray[np.uint64]  # (n,)
     block_row: NDArray[np.int16]  # (n,) row of the cell in its block, 0..7 from the south
@@ -176,8 +176,9 @@ class Plan:
         return len(self.time_s)
 
     def tile_id(self, row: int) -> str:
-        """Id of one tile image: the place and the whole second of its capture."""
-        return f"{self.place_id[row]}@{int(self.time_s[row])}"
+        """Id of one tile image: the place, the whole second of its capture, and who of several took it."""
+        text = f"{self.place_id[row]}@{int(self.time_s[row])}"
+        return f"{text}/{self.spacecraft[self.craft[row]]}" if len(self.spacecraft) > 1 else text
 
 
 class ImageRef(Protocol):

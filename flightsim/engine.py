@@ -378,7 +378,7 @@ class Flight:
     def _contact_transfers(self, k: int, station: str) -> Generator[simpy.Event, None, None]:
         env, clock, ledger = self._env, self._craft.clock, self._ledger
         contact, end_s, capacity = self._craft.contact_rows[k], clock.end_s(k), clock.zone_capacity[k]
-        position = 0.0  # packet bytes of this contact that are spent, idle time included
+        position = 0  # packet bytes of this contact that are spent, idle time included
         while True:
             item = self._queue.pop(env.now)
             for gone in self._queue.take_expired():
@@ -390,7 +390,7 @@ class Flight:
                 if env.now >= end_s - 1e-9:
                     return
                 continue
-            position = max(position, clock.zone_in(k, env.now))
+            position = max(position, math.ceil(clock.zone_in(k, env.now) - 1e-6))
             left = item.wire_bytes - item.sent_bytes
             if position + left <= capacity:
                 position += left
@@ -401,7 +401,7 @@ class Flight:
                 frame_s = clock.time_at(k, math.ceil(position / self._sizer.zone_bytes) * self._sizer.zone_bytes)
                 self._call_at(frame_s, lambda item=item: self._deliver(item, station))  # type: ignore[misc]
                 continue
-            part = max(0, int(capacity - position))
+            part = max(0, capacity - position)
             if part:
                 item.sent_bytes += part
                 ledger.radiated(contact, item, part)

@@ -87,7 +87,9 @@ def _load(path: Path) -> dict[str, Any]:
             )
         data = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
-        raise InputError(f"targets.use names '{path}', which does not exist; paths are relative to the scenario.") from error
+        raise InputError(
+            f"targets.use names '{path}', which does not exist; paths are relative to the scenario."
+        ) from error
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
     except json.JSONDecodeError as error:
@@ -98,7 +100,9 @@ def _load(path: Path) -> dict[str, Any]:
         raise InputError(f"{path.name}: is no GeoJSON object with a type; {_ALLOWED}.")
     crs = data.get("crs")
     if crs is not None and not any(text in json.dumps(crs) for text in ("CRS84", "4326")):
-        raise InputError(f"{path.name}: crs is {json.dumps(crs)[:80]}; GeoJSON is read in WGS 84 longitude and latitude only.")
+        raise InputError(
+            f"{path.name}: crs is {json.dumps(crs)[:80]}; GeoJSON is read in WGS 84 longitude and latitude only."
+        )
     return data
 
 
@@ -180,7 +184,9 @@ def _polygon(coordinates: Any, grid: Grid, room: int) -> Cells:
         if len(ring) < 4 or not np.array_equal(ring[0], ring[-1]):
             raise _Bad("a ring needs at least four positions, and the last must be the first")
         if np.max(np.abs(np.diff(ring[:, 0]))) > 180.0:
-            raise _Bad("an edge spans more than 180 deg of longitude; cut the polygon at the antimeridian (RFC 7946, 3.1.9)")
+            raise _Bad(
+                "an edge spans more than 180 deg of longitude; cut the polygon at the antimeridian (RFC 7946, 3.1.9)"
+            )
     rows, cols = cells_inside(rings, grid, room)
     if not len(rows):
         raise _Bad(f"the polygon holds no centre of a cell of {grid.side_m:g} m; make it larger, or use a Point")

@@ -23,7 +23,7 @@ from .errors import InputError
 
 #: Rows and columns of cells in a block.
 BLOCK = 8
-#: Mean radius of the Earth, (2a + b) / 3 of WGS-84. [km] (H. Moritz, Geodetic Reference System 1980, J. Geodesy 74, 2000)
+#: Mean radius of the Earth, (2a + b) / 3. [km] (H. Moritz, Geodetic Reference System 1980, J. Geodesy 74, 2000)
 MEAN_RADIUS_KM = 6371.0088
 
 Ints = NDArray[np.int64]
@@ -111,14 +111,14 @@ class Grid:
     def centre_of(self, row: ArrayLike, col: ArrayLike) -> tuple[Floats, Floats]:
         """Latitude and longitude of the middle of a cell, longitude in [-180, 180). [deg]"""
         rows = np.asarray(row, dtype=np.int64)
-        lat = -90.0 + (rows + 0.5) * self.dlat_deg
+        lat: Floats = np.asarray(-90.0 + (rows + 0.5) * self.dlat_deg, dtype=np.float64)
         lon = -180.0 + (np.asarray(col, dtype=np.int64) + 0.5) * (360.0 / self.columns(rows))
         return lat, lon
 
     def block_centre_of(self, row: ArrayLike, col: ArrayLike) -> tuple[Floats, Floats]:
         """Latitude and longitude of the middle of the block that holds a cell. [deg]"""
         band = np.asarray(row, dtype=np.int64) // BLOCK
-        lat = -90.0 + (band + 0.5) * BLOCK * self.dlat_deg
+        lat: Floats = np.asarray(-90.0 + (band + 0.5) * BLOCK * self.dlat_deg, dtype=np.float64)
         lon = -180.0 + (np.asarray(col, dtype=np.int64) // BLOCK + 0.5) * (360.0 * BLOCK / self.columns(band * BLOCK))
         return lat, lon
 
@@ -173,7 +173,7 @@ class PlaceIds(Sequence[str]):
         return len(self._keys)
 
     def _text(self, index: int) -> str:
-        grid = self._grids[self._which[index]]
+        grid: Grid = self._grids[int(self._which[index])]
         row, col = grid.cell_of_key(self._keys[index])
         return grid.place_id(int(row), int(col))
 

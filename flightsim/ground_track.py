@@ -1,7 +1,7 @@
 """A satellite over ground targets: interpolated positions, viewing geometry, overflights.
 
-Frames: positions are ITRF in kilometres, targets lie on the WGS-84 ellipsoid at height 0, times are seconds since the
-scenario's start. Off-nadir is the angle at the satellite between the directions to the Earth's centre and to the target.
+Positions are ITRF in kilometres, targets lie on the WGS-84 ellipsoid at height 0, times are seconds since the start of
+the scenario. Off-nadir is the angle at the satellite between the directions to the Earth's centre and to the target.
 """
 
 from __future__ import annotations
@@ -12,12 +12,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Floats = NDArray[np.float64]
+from .geodesy import EQUATORIAL_RADIUS_KM, FLATTENING, geodetic_to_itrf, geodetic_up
 
-#: WGS-84 semi-major axis [km] and flattening [-] (NIMA TR8350.2, third edition, table 3.1 and 3.4).
-SEMI_MAJOR_KM = 6378.137
-FLATTENING = 1.0 / 298.257223563
-_ECC2 = FLATTENING * (2.0 - FLATTENING)
+Floats = NDArray[np.float64]
 
 #: Knots of the interpolated orbit. [s] Cubic Hermite pieces of 60 s are within 0.5 m of the knots' orbit in LEO.
 STEP_S = 60.0
@@ -46,22 +43,9 @@ class Flies(Protocol):
         ...
 
 
-def normals(lat_deg: ArrayLike, lon_deg: ArrayLike) -> Floats:
-    """Outward normals of the ellipsoid at geodetic points, shape (..., 3). [-]"""
-    lat, lon = np.radians(lat_deg), np.radians(lon_deg)
-    return np.stack(np.broadcast_arrays(np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)), axis=-1)
-
-
-def surface_points(lat_deg: ArrayLike, lon_deg: ArrayLike) -> Floats:
-    """ITRF positions of geodetic points at height 0 on WGS-84, shape (..., 3). [km]"""
-    normal = normals(lat_deg, lon_deg)
-    prime_vertical = SEMI_MAJOR_KM / np.sqrt(1.0 - _ECC2 * normal[..., 2:] ** 2)
-    return np.asarray(prime_vertical * normal * np.array([1.0, 1.0, 1.0 - _ECC2]))
-
-
 def geocentric_radius_km(unit_z: Floats) -> Floats:
     """Distance of the ellipsoid from the Earth's centre where a geocentric unit vector has this z. [km]"""
-    return np.asarray(SEMI_MAJOR_KM / np.sqrt(1.0 + unit_z**2 * (1.0 / (1.0 - FLATTENING) ** 2 - 1.0)))
+    return np.asarray(EQUATORIAL_RADIUS_KM / np.sqrt(1.0 + unit_z**2 * (1.0 / (1.0 - FLATTENING) ** 2 - 1.0)))
 
 
 def geodetic_of_directions(unit: Floats) -> tuple[Floats, Floats]:
@@ -119,10 +103,10 @@ class GroundTrack:
         self.period_s = float(propagator.period_s)
         self.start_s, self.end_s = start_s, end_s
         count = int(np.ceil((end_s - start_s) / STEP_S)) + 5
-        self.knot_s = start_s + STEP_S * (np.arange(count) - 2.0)
+        self.knot_s = start_s + STEP_S * (np.arange(count, dtype=np.float64) - 2.0)
         self.knot_km, self.knot_kmps = propagator.itrf(self.knot_s)
         suns = int(np.ceil((self.knot_s[-1] - self.knot_s[0]) / SUN_STEP_S)) + 2
-        self._sun_s = self.knot_s[0] + SUN_STEP_S * np.arange(suns)
+        self._sun_s = self.knot_s[0] + SUN_STEP_S * np.arange(suns, dtype=np.float64)
         # The sine of the Sun's elevation at three places is its direction: Greenwich, 90 deg east, north pole.
         x, y, z = (
             np.sin(np.radians(propagator.sun_elevation_deg(np.full(suns, lat), np.full(suns, lon), self._sun_s)))
@@ -208,7 +192,9 @@ class GroundTrack:
         for half_s in (4.0, 2.0, 1.0):
             before, at, after = (self._cosine(target_km, time_s + shift) for shift in (-half_s, 0.0, half_s))
             curvature = before - 2.0 * at + after
-            step = np.where(curvature < 0.0, 0.5 * half_s * (before - after) / np.where(curvature < 0.0, curvature, 1.0), 0.0)
+            step = np.where(
+                curvature < 0.0, 0.5 * half_s * (before - after) / np.where(curvature < 0.0, curvature, 1.0), 0.0
+            )
             time_s = time_s + np.clip(step, -30.0, 30.0)
         return time_s
 
@@ -261,7 +247,7 @@ def find_overflights(
     # A quarter of a revolution off its middle, an overflight is over: search and bracket that far beyond the ends.
     quarter_s = 0.25 * propagator.period_s
     track = GroundTrack(propagator, start_s - 2.0 * quarter_s, end_s + 2.0 * quarter_s)
-    points, up = surface_points(lat, lon), normals(lat, lon)
+    points, up = geodetic_to_itrf(lat, lon), geodetic_up(lat, lon)
     target, time_s = track.nearest(points, max_off_nadir_deg)
 
     def seen(rows: NDArray[np.int64], at_s: Floats) -> tuple[NDArray[np.bool_], Floats]:

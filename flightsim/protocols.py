@@ -87,7 +87,11 @@ class PayloadBackend(Protocol):
 
 @runtime_checkable
 class LinkModel(Protocol):
-    """Rate of the link. ``rate_bps`` is information rate of transfer-frame bits before coding."""
+    """Rate of the link. ``rate_bps`` is information rate of transfer-frame bits before coding.
+
+    Constructed as ``Model(config)``. Optional attributes: ``acquisition_s`` after AOS and ``release_s`` before LOS,
+    in which nothing is carried (0 where absent). [s]
+    """
 
     Config: ClassVar[type[BaseModel]]
 

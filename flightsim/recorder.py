@@ -68,9 +68,11 @@ class RunRecord:
     specs: dict[str, ProductSpec | None] = field(default_factory=dict)  # by item: which thumbnail
     reasons: list[str] = field(default_factory=list)  # (n,) the policy's words
     verdicts: dict[int, tuple[Verdict, ...]] = field(default_factory=dict)  # by row
-    cloud_estimate: NDArray[np.float64] | None = None  # (n,) on board, NaN for none
+    cloud_estimate: NDArray[np.float64] | None = None  # (n,) on board
     uplink_bytes: int = 0
     energy_j: float = 0.0
+    deadline_s: float = float("inf")  # useful age of a product
+    craft_storage_bytes: tuple[int, ...] = ()  # by spacecraft; empty: ``storage_bytes`` in equal shares
     notes: list[str] = field(default_factory=list)  # what the report must say: failures, fallbacks, refusals
 
 
@@ -181,7 +183,13 @@ class Ledger:
                 raise ConservationError(f"file {item.id} is {self.outcome[item.id]} with {item.sent_bytes} bytes sent.")
 
     def record(
-        self, truth: TruthTable, duration_s: float, horizon_s: float, storage_bytes: int, uplink_bytes: int
+        self,
+        truth: TruthTable,
+        duration_s: float,
+        horizon_s: float,
+        deadline_s: float,
+        craft_storage_bytes: tuple[int, ...],
+        uplink_bytes: int,
     ) -> RunRecord:
         """The finished record as arrays."""
         n, schemas = len(self.tile_ids), truth.schemas
@@ -212,7 +220,9 @@ class Ledger:
             contact_air_bytes=np.array(contact_air, dtype=np.int64),
             duration_s=duration_s,
             horizon_s=horizon_s,
-            storage_bytes=storage_bytes,
+            storage_bytes=sum(craft_storage_bytes),
+            deadline_s=deadline_s,
+            craft_storage_bytes=craft_storage_bytes,
             zone_bytes=self.zone_bytes,
             frame_bytes=self.frame_bytes,
             status=status,

@@ -23,11 +23,11 @@ from .perception import VerdictBook, VerdictCache, shot_keys
 from .protocols import PayloadBackend, Policy
 from .recorder import ACTIONS, STATES, Ledger, RunRecord
 from .references import ReferenceSizes
-from .scenario.loading import dump_scenario
-from .scenario.models import PolicyUse, Scenario
+from .scenario import dump_scenario
+from .scenario.models import PolicyUse, Scenario, Use
 from .sizing import Sizer
 from .storage import MassMemory
-from .world import World, build, prepare
+from .world import World, prepare
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def with_choices(scenario: Scenario, policy: str | None = None, seed: int | None
         update["policy"] = PolicyUse.model_validate({"use": policy, "fallback": scenario.policy.fallback})
     if seed is not None:
         update["seed"] = seed
-    return scenario.copy_with(**update) if update else scenario
+    return scenario.model_copy(update=update) if update else scenario
 
 
 def scenario_digest(scenario: Scenario) -> str:
@@ -82,16 +82,21 @@ def default_folder(scenario: Scenario) -> Path:
     return Path("runs") / f"{scenario.name}-{policy}-s{scenario.seed}-{scenario_digest(scenario)[:8]}"
 
 
+def _build(kind: str, use: Use, folder: Path) -> Any:
+    return registry.build(kind, use.use, use.with_, folder)
+
+
 def make_policy(use: PolicyUse, name: str, folder: Path) -> tuple[Policy, bool]:
-    """A policy object, and whether it lives in a process of its own."""
-    is_file = ":" in name and not registry.is_name(name)
-    isolation = use.isolation or ("process" if is_file else "inline")
-    settings = use.with_ if name == use.use else {}
-    if is_file and isolation == "process":
-        policy: Policy = registry.isolated_policy(name, settings, folder, use.watchdog_s)
-        return policy, True
-    chosen = use.model_copy(update={"use": name, "with_": settings})
-    return build("policies", chosen, folder), name == "process"
+    """A policy object, and whether it lives in a process of its own.
+
+    ``name`` is the chosen policy (which gets the scenario's settings) or the fallback (which gets none).
+    """
+    settings = dict(use.with_) if name == use.use else {}
+    isolation = use.isolation or ("process" if registry.is_file(name) else "inline")
+    if registry.is_file(name) and isolation == "process":
+        return registry.isolated_policy(name, settings, folder, use.watchdog_s), True
+    policy: Policy = registry.build("policies", name, settings, folder)
+    return policy, name == "process"
 
 
 def run(
@@ -128,7 +133,7 @@ def run(
     if folder is not None:
         _claim(folder, scenario, resume)
     world = world or prepare(scenario)
-    payload: PayloadBackend = build("payloads", scenario.payload, scenario.folder)
+    payload: PayloadBackend = _build("payloads", scenario.payload, scenario.folder)
     if payload.needs_pixels and not world.scenes.has_pixels:
         raise InputError(
             f"payload '{scenario.payload.use}' looks at pixels, scenes '{scenario.scenes.use}' have none; "
@@ -229,12 +234,12 @@ def _fly(
                 fallback_name=scenario.policy.fallback,
             )
         )
-    deadline = scenario.evaluation.deadline
+    deadline_s = float("inf") if scenario.evaluation.deadline is None else scenario.evaluation.deadline
     priors = {schema: scenario.targets.prevalence_of(schema) for schema in scenario.payload.schemas}
     try:
         fly(
             crafts, ledger, world.scenes, book, sizer, scenario.payload.schemas, priors, scenario.horizon_s,
-            float("inf") if deadline is None else deadline, progress,
+            deadline_s, progress,
         )  # fmt: skip
     finally:
         for policy in policies:
@@ -244,8 +249,8 @@ def _fly(
     log.flush()
     if cache is not None:
         cache.save()
-    storage = sum(craft.storage_bytes for craft in scenario.craft)
-    record = ledger.record(truth, scenario.duration_s, scenario.horizon_s, storage, world.uplink_bytes)
+    storage = tuple(craft.storage_bytes for craft in scenario.craft)
+    record = ledger.record(truth, scenario.duration_s, scenario.horizon_s, deadline_s, storage, world.uplink_bytes)
     clouds = [world.scenes.pair(row).after.cloud_fraction for row in range(len(plan))]
     record.cloud_estimate = np.array([np.nan if cloud is None else cloud for cloud in clouds], dtype=float)
     identities = {
@@ -388,8 +393,8 @@ def perceive(scenario: Scenario) -> PerceiveResult:
     """
     from .perceived import score_lines
 
-    payload: PayloadBackend = build("payloads", scenario.payload, scenario.folder)
-    scenes = build("scenes", scenario.scenes, scenario.folder)
+    payload: PayloadBackend = _build("payloads", scenario.payload, scenario.folder)
+    scenes = _build("scenes", scenario.scenes, scenario.folder)
     if payload.needs_pixels and not scenes.has_pixels:
         raise InputError(f"payload '{scenario.payload.use}' looks at pixels, scenes '{scenario.scenes.use}' have none.")
     if hasattr(scenes, "pairs"):

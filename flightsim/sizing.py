@@ -87,7 +87,7 @@ class Sizer:
 
     def _wire(self, size_bytes: int, kind: Action) -> int:
         name = frames.file_name(kind, 0)
-        return frames.class1(size_bytes, self._radio.cfdp, name, name).forward_space_packet_bytes
+        return frames.class1(size_bytes, self._radio.cfdp, name, name).space_packet_bytes
 
     def wire_all(self, size_bytes: NDArray[np.int64], kind: Action) -> NDArray[np.int64]:
         """Space-packet bytes of many files, shape (n,). [B]"""
@@ -158,7 +158,7 @@ class Sizer:
                     image.pixels(), image.bands, image.bits, size_px, codec, quality
                 )
             else:
-                self._encoded[key] = products.encode_tile(image.pixels(), self._radio.tile_codec)
+                self._encoded[key] = products.encode_tile(image.pixels(), self._radio.tile_codec, image.bands)
         return self._encoded[key]
 
     def picture_bytes_all(self, action: Action, size_px: int | None = None) -> NDArray[np.int64]:

@@ -183,7 +183,10 @@ _BUDGET_KEYS = ("next_contact_bytes", "next_day_bytes", "mission_bytes")
 
 
 def _tile_to_json(tile: Tile | None) -> dict[str, Any] | None:
-    return None if tile is None else {key: getattr(tile, key) for key in _TILE_KEYS}
+    if tile is None:
+        return None
+    data = {key: getattr(tile, key) for key in _TILE_KEYS}
+    return data | {"size_px": list(tile.size_px), "bands": list(tile.bands)}
 
 
 def _tile_from_json(value: Any, what: str) -> Tile:
@@ -321,7 +324,9 @@ def decision_to_json(decision: Decision) -> dict[str, Any]:
     """A decision as a JSON object, with all its keys."""
     data = {key: getattr(decision, key) for key in _DECISION_KEYS}
     if decision.product is not None:
+        box = decision.product.box
         data["product"] = {key: getattr(decision.product, key) for key in _PRODUCT_KEYS}
+        data["product"]["box"] = None if box is None else list(box)
     return data
 
 

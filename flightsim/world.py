@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from pydantic import BaseModel
 
 from . import capture, contacts, registry
 from .domain import Action, ContactWindow, Plan, TruthTable
 from .errors import InputError
 from .orbit import Propagator
 from .protocols import SceneSource
-from .scenario.models import Scenario, Use
+from .scenario.models import Scenario
 from .sizing import Sizer
 
 
@@ -34,21 +28,6 @@ class World:
     uplink_bytes: int
 
 
-def build(kind: str, use: Use, folder: Path, **settings: Any) -> Any:
-    """A plug-in object from a scenario's ``use`` and ``with``.
-
-    Raises
-    ------
-    PluginError
-        It cannot be found, or its Config refuses the settings.
-    """
-    cls = registry.find(kind, use.use, folder)
-    config: BaseModel = registry.configure(kind, use.use, {**use.with_, **settings}, folder)
-    if "base_folder" in inspect.signature(cls).parameters:
-        return cls(config, base_folder=folder)
-    return cls(config)
-
-
 def prepare(scenario: Scenario) -> World:
     """Everything that is computed before the loop.
 
@@ -61,7 +40,7 @@ def prepare(scenario: Scenario) -> World:
     propagators = tuple(
         Propagator.from_config(craft.orbit, scenario.start, folder, scenario.horizon_s) for craft in scenario.craft
     )
-    scenes: SceneSource = build("scenes", scenario.scenes, folder)
+    scenes: SceneSource = registry.build("scenes", scenario.scenes.use, scenario.scenes.with_, folder)
     places = scenes.places() if hasattr(scenes, "places") else ()
     plan = capture.plan_captures(scenario, propagators, places)
     if not len(plan):
@@ -87,19 +66,3 @@ def _uplink_bytes(scenario: Scenario, plan: Plan, scenes: SceneSource) -> int:
         sizes = np.array([sizer.picture_bytes(int(row), Action.TILE) for row in rows[first]], dtype=np.int64)
         total += int(sizer.wire_all(sizes, Action.TILE).sum())
     return total
-
-
-@dataclass(frozen=True)
-class TileSizes:
-    """What each tile would cost, for the references; shape (n,). [B]"""
-
-    tile_wire: NDArray[np.int64]
-    thumbnail_wire: Mapping[int, NDArray[np.int64]]
-    raw_bytes: NDArray[np.int64]
-    tile_bytes: NDArray[np.int64]
-    cloud_estimate: NDArray[np.float64]
-
-
-def station_names(windows: tuple[ContactWindow, ...]) -> list[str]:
-    """Stations that see the spacecraft, sorted."""
-    return sorted({window.station for window in windows})

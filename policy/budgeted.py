@@ -49,7 +49,8 @@ def price_bits_per_byte(fullness: float, floor: float, top: float) -> float:
     Zhou, Chakrabarty and Lukose, "Budget constrained bidding in keyword auctions and online knapsack problems",
     WINE 2008, which is within ln(top/floor) + 1 of hindsight whatever the order of arrivals.
     """
-    return max(floor, floor / math.e * (top / floor * math.e) ** min(1.0, max(0.0, fullness)))
+    exponent = min(1.0, max(0.0, fullness)) * (math.log(top / floor) + 1.0)
+    return max(floor, floor * math.exp(exponent - 1.0))
 
 
 class BudgetedConfig(PluginConfig):
@@ -77,14 +78,13 @@ class BudgetedConfig(PluginConfig):
     @model_validator(mode="after")
     def _ordered(self) -> BudgetedConfig:
         if self.top_bits_per_mb <= self.floor_bits_per_mb:
-            raise ValueError(
-                f"top_bits_per_mb is {self.top_bits_per_mb:g}; it must exceed floor_bits_per_mb {self.floor_bits_per_mb:g}"
-            )
+            floor = f"floor_bits_per_mb ({self.floor_bits_per_mb:g})"
+            raise ValueError(f"top_bits_per_mb is {self.top_bits_per_mb:g}; it must exceed {floor}")
         return self
 
 
 class Budgeted:
-    """Verdicts of events at the best priority; products by bits of information per byte, while the forecast carries them.
+    """Verdicts of events first; products by bits of information per byte, while the forecast carries them.
 
     Rule
     ----

@@ -13,7 +13,10 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    PlainSerializer,
     Tag,
+    TypeAdapter,
+    ValidationError,
     WithJsonSchema,
     field_validator,
     model_validator,
@@ -21,12 +24,25 @@ from pydantic import (
 
 from .. import units
 from ..domain import SCHEMA_IDS
+from ..errors import InputError
 
 _TEXT_OR_NUMBER = {"type": ["string", "number"]}
+
+
+
+def _duration_text(time_s: float) -> str:
+    """Text that reads back as the same float: a whole number of the largest unit, else all digits in seconds."""
+    for unit in ("d", "h", "min"):
+        count = time_s / units.DURATION_S[unit]
+        if count == int(count) != 0:
+            return f"{int(count)}{unit}"
+    return f"{time_s:.0f}s" if time_s == int(time_s) else f"{time_s!r}s"
+
 
 Duration = Annotated[
     float,
     BeforeValidator(units.parse_duration_s),
+    PlainSerializer(_duration_text, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "examples": ["7d", "36h", "90min", "600s"]}),
 ]
 Seconds = Annotated[
@@ -432,6 +448,30 @@ class Scenario(Strict):
     def folder(self) -> Path:
         """Folder that relative paths of the scenario start from: where its file lies."""
         return self._folder
+
+    def copy_with(self, **changes: Any) -> Scenario:
+        """The same scenario with some top-level values changed; these and what must fit together are checked.
+
+        Raises
+        ------
+        InputError
+            A value is out of its range.
+        """
+        checked = {}
+        for name, value in changes.items():
+            field = type(self).model_fields[name]
+            adapter: TypeAdapter[Any] = TypeAdapter(Annotated[field.annotation, *field.metadata])
+            try:
+                checked[name] = adapter.validate_python(value)
+            except ValidationError as error:
+                told = "; ".join(fault["msg"] for fault in error.errors())
+                raise InputError(f"{name} is {value!r}: {told}.") from error
+        changed = self.model_copy(update=checked)
+        try:
+            changed._fits()
+        except ValueError as error:
+            raise InputError(f"{error}.") from error
+        return changed
 
     @property
     def craft(self) -> tuple[Spacecraft, ...]:

@@ -44,14 +44,14 @@ def _other_kind(parent: Node, child: Node, path: Path) -> bool:
     if use is None:
         return False
     old_use = parent.child("use")
-    return use.value != (old_use.value if old_use is not None else _default_use(path))
+    return use.value != (old_use.value if old_use is not None else default_use(path))
 
 
 def _orbit_kinds(orbit: Node) -> set[str]:
     return {kind for kind in ORBIT_KINDS if kind in orbit.value}
 
 
-def _default_use(path: Path) -> str | None:
+def default_use(path: Path) -> str | None:
     """The ``use`` that a section has when the file names none, as ``policy`` has ``budgeted``."""
     value: object = Scenario
     for step in path:
@@ -69,8 +69,8 @@ def _default_use(path: Path) -> str | None:
 def apply_overrides(root: Node, overrides: Sequence[str]) -> list[Fault]:
     """Change the tree by ``path=value`` texts, in place; returns the faults.
 
-    A new ``use`` drops the inherited ``with``, whatever the order of the overrides. Values are YAML scalars
-    or flow lists and mappings.
+    A value replaces what was there, a mapping too. A new ``use`` drops the inherited ``with``, whatever the order
+    of the overrides. Values are YAML scalars or flow lists and mappings.
     """
     faults: list[Fault] = []
     parsed: list[tuple[Path, Node, int]] = []
@@ -115,7 +115,7 @@ def _set(root: Node, steps: Path, new: Node, number: int) -> Fault | None:
                     SET, number, dotted(steps), f"'{step}' is no item of {here}; it has items 0 to {len(at.value) - 1}"
                 )
             if last:
-                at.value[step] = merge(at.value[step], new, steps)
+                at.value[step] = new
             else:
                 at = at.value[step]
             continue
@@ -127,7 +127,7 @@ def _set(root: Node, steps: Path, new: Node, number: int) -> Fault | None:
         key = str(step)
         if last:
             _clear_kind(at, steps, new)
-            at.value[key] = merge(at.value[key], new, steps) if key in at.value else new
+            at.value[key] = new
         else:
             child = at.value.get(key)
             if child is None or child.value is None:
@@ -141,7 +141,7 @@ def _clear_kind(section: Node, steps: Path, new: Node) -> None:
     gone: set[str] = set()
     if steps[-1] == "use":
         old = section.child("use")
-        if new.value != (old.value if old is not None else _default_use(steps[:-1])):
+        if new.value != (old.value if old is not None else default_use(steps[:-1])):
             gone = {"with"}
     elif len(steps) > 1 and steps[-2] == "orbit" and steps[-1] in ORBIT_KINDS:
         gone = {key for kind, keys in ORBIT_KINDS.items() if kind != steps[-1] for key in keys}

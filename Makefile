@@ -1,0 +1,46 @@
+# Two commands: `make run` simulates the default scenario, `make test` runs the tests. Either may come first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: run test check bench docs schemas clean
+.DEFAULT_GOAL := run
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit("flightsim needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+
+# Stamps: an install is done once and again when what it depends on has changed.
+$(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.core
+	$(PIP) --constraint constraints.txt --editable ".[dev]"
+	@touch $@
+
+run: $(VENV)/.core
+	$(BIN)/flightsim run default
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest --numprocesses=2 --dist=worksteal
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks
+
+schemas: $(VENV)/.core
+	$(BIN)/python -m flightsim.scenario.schema > schemas/scenario.schema.json
+	$(BIN)/python -m flightsim.events > schemas/event.schema.json
+
+docs: $(VENV)/.dev
+	$(BIN)/python tools/make_docs.py
+
+clean:
+	rm -rf $(VENV) build dist runs .pytest_cache .mypy_cache .ruff_cache

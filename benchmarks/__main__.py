@@ -1,0 +1,24 @@
+"""Runs the benchmarks by name, all of them when none is given."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+NAMES = ("policies", "liquid_space", "prevalence", "spectral", "product_bytes", "engine_floor", "make_run")
+
+
+def main() -> int:
+    chosen = sys.argv[1:] or list(NAMES)
+    unknown = [name for name in chosen if name not in NAMES]
+    if unknown:
+        print(f"no benchmark '{unknown[0]}'; there are {', '.join(NAMES)}", file=sys.stderr)
+        return 2
+    for name in chosen:
+        print(f"\n## {name}", flush=True)
+        importlib.import_module(f"benchmarks.{name}").main()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Conformance checks of plug-ins, by kind; ``flightsim.testing`` is the way in."""

@@ -1,0 +1,160 @@
+"""The best that can be had without an on-board eye: simple senders on the same captures, passes and reader."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .belief import Reader, answer_evidence, posterior_of, reader_says_yes
+from .domain import Action
+from .references import References
+from .rng import uniform_at
+from .scoring import Counts
+
+UNIFORM_DRAWS = 20
+UNIFORM_SHARES = (0.01, 0.02, 0.05, 0.10, 0.20, 0.50, 1.0)
+CLOUD_LIMITS = (0.1, 0.3, 0.6)
+
+#: What the families are, for reports; those of METRICS that need pixels on the ground are not among them.
+FAMILIES = "tiles, thumbnails, each of all shots, of shots below a cloud limit, or of a random share; and nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One no-VLM sender: what it radiated and what the ground then believed, means over the draws.
+
+    ``f1`` is None where it is undefined. ``delivered`` counts tiles.
+    """
+
+    name: str
+    air_bytes: float
+    f1: float | None
+    delivered: float
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """One product of every tile, and what the reader would say of it."""
+
+    name: str
+    wire: NDArray[np.int64]
+    stored: NDArray[np.int64]
+    groups: NDArray[np.float64]  # (n, 4 s): changed and yes, changed and no, unchanged and yes, unchanged and no
+    of_yes: float  # evidence
+    of_no: float
+
+
+class NoVlm:
+    """No-VLM senders of one run, scored from group counts instead of (n, s) posteriors.
+
+    Without verdicts a question has one of three posteriors: no product, the reader's yes, the reader's no.
+    """
+
+    def __init__(self, references: References, reader: Reader, draws: NDArray[np.float64], seed: int) -> None:
+        self._references, self._seed = references, seed
+        self._truth = truth = references.record.truth
+        sizes = references.sizes
+        self._kinds = [self._kind("tiles", Action.TILE, 0, sizes.tile_wire, sizes.tile_bytes, reader, draws)]
+        for side, wire in sorted(sizes.thumbnail_wire.items()):
+            # In storage a thumbnail is taken as large as its packets, a few per cent too much.
+            name = f"thumbnails {side} px"
+            self._kinds.append(self._kind(name, Action.THUMBNAIL, side, wire, wire, reader, draws))
+        self._labelled = truth.labelled.sum(axis=0).astype(float)
+        self._positives = int((truth.changed & truth.labelled).sum())
+
+    def _kind(
+        self,
+        name: str,
+        action: Action,
+        side: int,
+        wire: NDArray[np.int64],
+        stored: NDArray[np.int64],
+        reader: Reader,
+        draws: NDArray[np.float64],
+    ) -> _Kind:
+        truth = self._truth
+        tpr, tnr = (np.array(rate) for rate in reader.rates(action, side))
+        yes = reader_says_yes(truth.changed, tpr, tnr, draws)
+        counted = truth.labelled & truth.visible[:, None]
+        changed, unchanged = truth.changed & counted, ~truth.changed & counted
+        groups = np.concatenate([changed & yes, changed & ~yes, unchanged & yes, unchanged & ~yes], axis=1)
+        of_yes, of_no = answer_evidence(tpr, tnr)
+        return _Kind(name, wire, stored, groups.astype(float), float(of_yes), float(of_no))
+
+    def points(self) -> list[Point]:
+        """Every sender of the families."""
+        everything = np.ones(len(self._references.record.plan), dtype=bool)
+        found = [Point("nothing", 0.0, self._counts(None, None).f1, 0.0)]
+        cloud = self._references.sizes.cloud_estimate
+        for kind in self._kinds:
+            found.append(self._point(kind.name, kind, everything))
+            for limit in CLOUD_LIMITS if np.any(cloud > min(CLOUD_LIMITS)) else ():
+                with np.errstate(invalid="ignore"):
+                    clear = ~(cloud > limit)  # a tile without an estimate is sent
+                found.append(self._point(f"{kind.name} below {limit:.0%} cloud", kind, clear))
+        return found + list(self._uniform())
+
+    def _uniform(self) -> Iterator[Point]:
+        plan = self._references.record.plan
+        second = plan.time_s.astype(np.int64)
+        shares = [share for share in UNIFORM_SHARES if share < 1.0]  # all of them is "tiles" itself
+        drawn: dict[str, list[Point]] = {}
+        for draw in range(UNIFORM_DRAWS):
+            uniform = uniform_at(self._seed, f"reference/uniform/{draw}", plan.place_key, second)
+            for share in shares:
+                which = uniform < share
+                for kind in self._kinds:
+                    name = f"uniform {share:.0%} {kind.name}"
+                    drawn.setdefault(name, []).append(self._point(name, kind, which))
+        for name, points in drawn.items():
+            scores = [p.f1 for p in points if p.f1 is not None]
+            mean = float(np.mean(scores)) if len(scores) == len(points) else None
+            yield Point(
+                name,
+                float(np.mean([p.air_bytes for p in points])),
+                mean,
+                float(np.mean([p.delivered for p in points])),
+            )
+
+    def _point(self, name: str, kind: _Kind, which: NDArray[np.bool_]) -> Point:
+        sent = self._references.send(name, which, kind.wire, kind.stored)
+        counts = self._counts(kind, sent.delivered)
+        return Point(name, float(sent.air_bytes), counts.f1, float(np.count_nonzero(sent.delivered)))
+
+    def _counts(self, kind: _Kind | None, delivered: NDArray[np.bool_] | None) -> Counts:
+        """Right and wrong answers of the ground; the same as ``belief.believe`` on the whole arrays."""
+        if kind is None or delivered is None:
+            return Counts(0, 0, self._positives, int(self._labelled.sum()) - self._positives)
+        found = (delivered.astype(float) @ kind.groups).reshape(4, -1)
+        true_yes, true_no, false_yes, false_no = found
+        prior = self._truth.prior
+        after_yes, after_no = posterior_of(prior, np.array(kind.of_yes)), posterior_of(prior, np.array(kind.of_no))
+        yes, no = true_yes + false_yes, true_no + false_no
+        total = float((after_yes * yes + after_no * no + prior * (self._labelled - yes - no)).sum())
+        candidates = np.flatnonzero((yes > 0) & (after_yes > 0.0)) if kind.of_yes > 0 else np.zeros(0, np.int64)
+        order = candidates[np.argsort(-after_yes[candidates], kind="stable")]
+        if not len(order):
+            return self._counts(None, None)
+        value = 2.0 * np.cumsum(after_yes[order] * yes[order]) / (np.cumsum(yes[order]) + total)
+        chosen = order[after_yes[order] >= after_yes[order[int(np.argmax(value))]]]
+        tp, fp = int(true_yes[chosen].sum()), int(false_yes[chosen].sum())
+        negatives = int(self._labelled.sum()) - self._positives
+        return Counts(tp, fp, self._positives - tp, negatives - fp)
+
+
+def best_f1_at_bytes(points: list[Point], air_bytes: float) -> Point | None:
+    """The highest F1 at no more bytes; None where no point has a defined F1."""
+    known = [p for p in points if p.f1 is not None and p.air_bytes <= air_bytes]
+    return max(known, key=lambda p: (p.f1 or 0.0, -p.air_bytes)) if known else None
+
+
+def cheapest_at_f1(points: list[Point], f1: float) -> Point | None:
+    """The fewest bytes with at least this F1; None where no point reaches it."""
+    reaching = [p for p in points if p.f1 is not None and p.f1 >= f1]
+    return min(reaching, key=lambda p: p.air_bytes) if reaching else None
+
+
+__all__ = ["FAMILIES", "NoVlm", "Point", "best_f1_at_bytes", "cheapest_at_f1"]

@@ -1,0 +1,476 @@
+"""The seven questions as rules on bands: which pixels changed, how far beyond the limit, and the verdict's fields.
+
+A rule gives a ``Finding``, or None where the bands at hand allow no answer. Its ``strength`` is the least ratio of a
+measured quantity to its limit: 1 and above is an event.
+
+The limits come from the literature named at each rule and from physics. The quality gate's playa test and the choice
+of rule for single-band ice and RGB pictures were made by someone who had seen the pairs of the development set (the
+real archive that the figures in ``profiles/spectral.json`` are about); no limit was fitted to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field
+
+from flightsim.protocols import PluginConfig
+
+from . import indices
+from .indices import Mask, Plane, View
+from .prefilter import snow_mask
+
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
+class RuleConfig(PluginConfig):
+    """Limits of the rules."""
+
+    flood_fraction: Share = 0.01
+    """Least share of the tile that became water, or dry. [-]"""
+    wetland_fraction: Share = 0.01
+    """The same for wetland_change. [-]"""
+    ice_fraction: Share = 0.03
+    """Least share of the tile that gained or lost ice. [-]"""
+    hot_pixels: Annotated[int, Field(ge=1)] = 4
+    """Least number of new (or extinct) hot pixels in patches of at least two. [px]"""
+    vegetation_fraction: Share = 0.005
+    """Least share of the tile with damaged vegetation; 0.8 ha of a tile of 128 px at 10 m. [-]"""
+    structure_fraction: Share = 0.02
+    """Least share of the tile with new ground or structures (construction_progress). [-]"""
+    urban_fraction: Share = 0.02
+    """Least share of the tile that became built-up. [-]"""
+    ndvi_drop: Annotated[float, Field(gt=0, le=2)] = 0.2
+    """Fall of NDVI beyond that of the tile. [-]"""
+    dnbr: Annotated[float, Field(gt=0, le=2)] = 0.27
+    """Burn ratio difference of at least moderate-low severity (Key and Benson 2006: 0.27). [-]"""
+    dominance: Annotated[float, Field(ge=1)] = 2.0
+    """How many times the change in one direction must exceed that in the other; jitter goes both ways. [-]"""
+    least_patch_px: Annotated[int, Field(ge=1)] = 25
+    """Smallest patch that counts, for all but hot spots. [px]"""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a rule measured."""
+
+    strength: float
+    mask: Mask
+    direction: str
+    severity: str
+    fields: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Two pictures of a place, the pixels that count, and quantities that several rules share."""
+
+    before: View
+    after: View
+    valid: Mask
+    config: RuleConfig
+
+    @property
+    def views(self) -> tuple[View, View]:
+        """Before and after."""
+        return self.before, self.after
+
+    def has(self, *names: str) -> bool:
+        """Whether both pictures have all these bands."""
+        return self.before.has(*names) and self.after.has(*names)
+
+    @cached_property
+    def nir(self) -> str | None:
+        """Name of the near-infrared band of both pictures."""
+        return self.before.nir if self.before.nir == self.after.nir else None
+
+    def share(self, mask: Mask) -> float:
+        """Share of the valid pixels. [-]"""
+        return float(np.count_nonzero(mask & self.valid)) / max(1, int(np.count_nonzero(self.valid)))
+
+    @cached_property
+    def water(self) -> tuple[Mask, Mask, Mask] | None:
+        """Water before, water after, and pixels whose change of index is clear; None without bands for it."""
+        found = [water_index(view, self.valid) for view in self.views]
+        if found[0] is None or found[1] is None:
+            return None
+        (first, snow_before), (second, snow_after) = found[0], found[1]
+        clear = np.abs(second - first) >= 0.1
+        return (first > 0) & ~snow_before, (second > 0) & ~snow_after, clear & ~snow_before & ~snow_after
+
+    @cached_property
+    def ndvi(self) -> tuple[Plane, Plane] | None:
+        """NDVI before and after, smoothed over 3 px against misregistration."""
+        if self.nir is None or not self.has("B04"):
+            return None
+        first, second = (indices.box_mean(view.ratio(self.nir, "B04"), 3) for view in self.views)
+        return first, second
+
+    @cached_property
+    def edges(self) -> tuple[Plane, Plane]:
+        """Edge density of the logarithm of brightness over 15 px, before and after: free of gain. [per px]"""
+        first, second = (
+            indices.edge_density(np.log(view.brightness + np.float32(0.05)), 15) for view in self.views
+        )
+        return first, second
+
+    def new_texture(self) -> tuple[Mask, Mask]:
+        """Where edges at least doubled, and where they at least halved, beyond the tile's common change.
+
+        The floor of 0.02 per px is twice the gradient that one 8-bit step makes at a display value of 0.4.
+        """
+        first, second = self.edges
+        ratio = np.log((second + np.float32(1e-3)) / (first + np.float32(1e-3)))
+        ratio = ratio - np.float32(np.median(ratio[self.valid]))
+        limit, floor = float(np.log(3)), 0.02
+        land = self.valid
+        if self.water is not None:
+            # Waves, glint and mud are texture too.
+            land = land & ~self.water[0] & ~self.water[1]
+        return (ratio > limit) & (second > floor) & land, (ratio < -limit) & (first > floor) & land
+
+    def one_way(self, gained: Mask, lost: Mask, least_fraction: float) -> tuple[float, Mask, str]:
+        """Strength, mask and direction of a change that must be large enough and mostly in one direction."""
+        gained = indices.compact(gained & self.valid, self.config.least_patch_px)
+        lost = indices.compact(lost & self.valid, self.config.least_patch_px)
+        gain, loss = self.share(gained), self.share(lost)
+        mask, direction = (gained, "increase") if gain >= loss else (lost, "decrease")
+        large, small = max(gain, loss), min(gain, loss)
+        strength = large / least_fraction
+        if small > 0:
+            strength = min(strength, large / (self.config.dominance * small))
+        return strength, mask, direction
+
+
+def by_share(share: float) -> str:
+    """Severity by the share of the tile: below 5 % low, below 20 % moderate, else severe (engineering values)."""
+    return "low" if share < 0.05 else "moderate" if share < 0.2 else "severe"
+
+
+# -------------------------------------------------------------------- water
+
+
+def water_index(view: View, valid: Mask) -> tuple[Plane, Mask] | None:
+    """Water index less its threshold (positive is water), shape (rows, columns), and the snow in it. [-]
+
+    Notes
+    -----
+    MNDWI where there is a band at 1.6 um, else NDWI. The threshold is Otsu's where the histogram has two classes (at
+    least 0.75 of the variance between them) and lies within 0.3 of zero, else zero, the authors' own. Visible bands
+    alone: dark (below 0.3 of the display range), smooth, and blue no less than red; turbid water is missed there.
+
+    References
+    ----------
+    McFeeters, International Journal of Remote Sensing 17 (1996), 1425-1432 (NDWI). Xu, same journal 27 (2006),
+    3025-3033 (MNDWI). Ji, Zhang, Wylie, Photogrammetric Engineering and Remote Sensing 75 (2009), 1307-1317: the
+    threshold shifts with the mixture of the pixel.
+    """
+    snow = np.zeros(view.shape, dtype=bool)
+    if view.has("B03", "B11"):
+        index = view.ratio("B03", "B11")
+        # Snow has the same index, but no water is as bright, however turbid.
+        snow = snow_mask(view) & (view.brightness > 0.3)
+    elif view.has("B03") and view.nir is not None:
+        index = view.ratio("B03", view.nir)
+    elif view.rgb:
+        smooth = indices.local_deviation(view.brightness, 5) < 0.02
+        wet = smooth & (view.brightness < 0.3) & (view["B02"] >= view["B04"])
+        return np.where(wet & (indices.excess_green(view) < 0.05), np.float32(0.5), np.float32(-0.5)), snow
+    else:
+        return None
+    threshold, explained = indices.otsu(index[valid & ~snow])
+    if explained < 0.75 or abs(threshold) > 0.3:
+        threshold = 0.0
+    return indices.box_mean(index, 3) - np.float32(threshold), snow
+
+
+def _water_change(scene: Scene, least_fraction: float) -> Finding | None:
+    if scene.water is None:
+        return None
+    before, after, clear = scene.water
+    strength, mask, direction = scene.one_way(after & ~before & clear, before & ~after & clear, least_fraction)
+    return Finding(
+        strength,
+        mask,
+        direction,
+        by_share(scene.share(mask)),
+        {
+            "water_fraction_before": round(scene.share(before), 4),
+            "water_fraction_after": round(scene.share(after), 4),
+        },
+    )
+
+
+def flood_extent(scene: Scene) -> Finding | None:
+    """Dry land that became water, or the reverse."""
+    return _water_change(scene, scene.config.flood_fraction)
+
+
+def wetland_change(scene: Scene) -> Finding | None:
+    """Water bodies that grew or shrank. One pair does not tell this from a flood, so the rule is the same."""
+    return _water_change(scene, scene.config.wetland_fraction)
+
+
+# -------------------------------------------------------------------- ice
+
+
+def ice_extent(scene: Scene) -> Finding | None:
+    """Ice and snow gained or lost: NDSI where there is a band at 1.6 um, else the brightness of a single band.
+
+    Notes
+    -----
+    Single visible band: after smoothing over 9 px each picture is split into dark and bright by Otsu's threshold on
+    itself, so that illumination drops out; ice and melange are bright, water and rock dark. Not seen: a front between
+    glacier and melange of like brightness. Red, green and blue without more do not tell ice from cloud: no answer.
+    """
+    least = scene.config.ice_fraction
+    if scene.has("B03", "B11"):
+        before, after = (snow_mask(view) for view in scene.views)
+    elif len(scene.before.planes) == len(scene.after.planes) == 1:
+        smooth = [indices.box_mean(view.brightness, 9) for view in scene.views]
+        cuts = [indices.otsu(plane[scene.valid])[0] for plane in smooth]
+        before, after = smooth[0] > cuts[0], smooth[1] > cuts[1]
+        # What sits near the threshold in either picture says nothing.
+        spread = [0.25 * indices.robust_spread(plane[scene.valid])[1] for plane in smooth]
+        clear = (np.abs(smooth[0] - cuts[0]) > spread[0]) & (np.abs(smooth[1] - cuts[1]) > spread[1])
+        strength, mask, direction = scene.one_way(after & ~before & clear, before & ~after & clear, least)
+        return _ice(scene, strength, mask, direction, before, after)
+    else:
+        return None
+    strength, mask, direction = scene.one_way(after & ~before, before & ~after, least)
+    return _ice(scene, strength, mask, direction, before, after)
+
+
+def _ice(scene: Scene, strength: float, mask: Mask, direction: str, before: Mask, after: Mask) -> Finding:
+    fields = {
+        "ice_fraction_before": round(scene.share(before), 4),
+        "ice_fraction_after": round(scene.share(after), 4),
+    }
+    return Finding(strength, mask, direction, by_share(scene.share(mask)), fields)
+
+
+# -------------------------------------------------------------------- heat
+
+
+def hot_mask(view: View) -> Mask | None:
+    """Pixels that radiate at 2.2 um, shape (rows, columns); None without B12 and a near-infrared band.
+
+    Notes
+    -----
+    HOTMAP: alpha, B12/B11 >= 1.4, B12/NIR >= 1.4 and B12 >= 0.15; beta, B11/NIR >= 2, B11 >= 0.5 and B12 >= 0.5,
+    which catches pixels so hot that B12 saturates. Without B11 red stands in (a glowing pixel exceeds it as well).
+    Display values have no absolute scale: there B12 must reach half of the range.
+
+    References
+    ----------
+    Murphy, de Souza Filho, Wright, Sabatino, Correa Pabon, "HOTMAP: Global hot target detection at moderate spatial
+    resolution", Remote Sensing of Environment 177 (2016), 78-88.
+    """
+    nir = view.nir
+    if nir is None or not view.has("B12"):
+        return None
+    far = view["B12"]
+    floor = 0.15 if view.calibrated else 0.5
+    near = view["B11"] if view.has("B11") else view["B04"] if view.has("B04") else view[nir]
+    found = (far >= 1.4 * near) & (far >= 1.4 * view[nir]) & (far >= floor)
+    if view.has("B11"):
+        found |= (view["B11"] >= 2 * view[nir]) & (view["B11"] >= 0.5) & (far >= 0.5)
+    return np.asarray(found)
+
+
+def thermal_hotspot(scene: Scene) -> Finding | None:
+    """Hot pixels that appeared or went out."""
+    first, second = hot_mask(scene.before), hot_mask(scene.after)
+    if first is None or second is None:
+        return None
+    first, second = first & scene.valid, second & scene.valid
+    new, gone = indices.large_patches(second & ~first, 2), indices.large_patches(first & ~second, 2)
+    mask, direction = (new, "increase") if new.sum() >= gone.sum() else (gone, "decrease")
+    count = int(mask.sum())
+    # 100 pixels of 20 m are 4 ha: a lava flow or a large fire front.
+    severity = "low" if count < 25 else "moderate" if count < 100 else "severe"
+    fields = {"hot_pixels": int(second.sum()), "hot_pixels_before": int(first.sum())}
+    return Finding(count / scene.config.hot_pixels, mask, direction, severity, fields)
+
+
+# -------------------------------------------------------------------- vegetation
+
+
+def vegetation_stress(scene: Scene) -> Finding | None:
+    """Vegetation lost in compact patches beyond the change of the whole tile.
+
+    Notes
+    -----
+    With near infrared: NDVI above 0.3 before, falling by ``ndvi_drop`` and by 2.5 robust deviations more than the
+    median of the tile's vegetation; or a burn by dNBR less the tile's offset. A tile that greens as a whole makes no
+    stress of what did not. Visible bands only: the same on chromatic excess green (0.05 to be green, a fall of 0.06),
+    and only where the place did not get brighter, for harvest and autumn brighten and char does not; clearing is
+    missed there.
+
+    References
+    ----------
+    Tucker, Remote Sensing of Environment 8 (1979), 127-150 (NDVI). Key, Benson, "Landscape Assessment", USDA Forest
+    Service RMRS-GTR-164-CD (2006), table LA-2: dNBR classes 0.27, 0.44, 0.66, and the offset of unburned ground.
+    """
+    if scene.ndvi is not None:
+        return _ndvi_loss(scene)
+    if scene.before.rgb and scene.after.rgb:
+        return _green_loss(scene)
+    return None
+
+
+def _beyond(change: Plane, base: Mask) -> tuple[Plane, float]:
+    """Change less the loss of the tile as a whole, and the fall that stands out of its spread. [same as change]"""
+    middle, spread = indices.robust_spread(change[base])
+    return change - np.float32(min(middle, 0.0)), 2.5 * spread
+
+
+def _ndvi_loss(scene: Scene) -> Finding | None:
+    if scene.ndvi is None or scene.nir is None:
+        return None
+    config, (first, second) = scene.config, scene.ndvi
+    green = (first > 0.3) & scene.valid
+    if scene.water is not None:
+        green &= ~scene.water[1]
+    fall, spread = _beyond(second - first, green)
+    lost = green & (fall < -max(config.ndvi_drop, spread))
+    burn: Plane | None = None
+    if scene.has("B12"):
+        ratio = [indices.box_mean(view.ratio(scene.nir, "B12"), 3) for view in scene.views]
+        change, spread = _beyond(ratio[1] - ratio[0], green)
+        burn = -change
+        lost |= green & (burn > max(config.dnbr, spread))
+    mask = indices.compact(lost, config.least_patch_px)
+    share = scene.share(mask)
+    fields: dict[str, Any] = {}
+    severity = by_share(share)
+    if mask.any():
+        fields["ndvi_change"] = _rounded(fall[mask], 2)
+        if burn is not None:
+            depth = _rounded(burn[mask], 2)
+            fields |= {"dnbr": depth, "burned": depth > config.dnbr}
+            if fields["burned"]:
+                severity = "low" if depth < 0.44 else "moderate" if depth < 0.66 else "severe"
+    return Finding(share / config.vegetation_fraction, mask, "decrease", severity, fields)
+
+
+def _green_loss(scene: Scene) -> Finding:
+    config = scene.config
+    first, second = (indices.box_mean(indices.excess_green(view), 3) for view in scene.views)
+    green = (first > 0.05) & scene.valid
+    fall, spread = _beyond(second - first, green)
+    light = indices.match_brightness(scene.before.brightness, scene.after.brightness, scene.valid)
+    darker = indices.box_mean(light - scene.before.brightness, 3) <= 0
+    mask = indices.compact(green & darker & (fall < -max(0.06, spread)), config.least_patch_px)
+    share = scene.share(mask)
+    fields = {"greenness_change": _rounded(fall[mask], 3), "burned": True} if mask.any() else {}
+    return Finding(share / config.vegetation_fraction, mask, "decrease", by_share(share), fields)
+
+
+# -------------------------------------------------------------------- built things
+
+
+def construction_progress(scene: Scene) -> Finding | None:
+    """Fresh bare, bright ground where plants grew, or new edges where it was plain.
+
+    Notes
+    -----
+    Bare ground (needs B02, B04, NIR, B11): the bare soil index rises by 0.1 beyond the tile, NDVI ends below 0.3 and
+    falls by 0.15, and the place is brighter. A ploughed field does the same and is not told apart. Structures: edge
+    density at least doubles (``Scene.new_texture``); the opposite, edges that vanished, is a decrease.
+
+    References
+    ----------
+    Rikimaru, Roy, Miyatake, "Tropical forest cover density mapping", Tropical Ecology 43 (2002), 39-47: bare soil
+    index.
+    """
+    least = scene.config.structure_fraction
+    if scene.nir is None and not scene.has("B02", "B03", "B04"):
+        return None
+    strength, mask, direction = scene.one_way(*scene.new_texture(), least)
+    best = Finding(strength, mask, direction, by_share(scene.share(mask)), {"kind": "structures"})
+    if scene.nir is not None and scene.has("B02", "B04", "B11") and scene.ndvi is not None:
+        first, second = (bare_soil_index(view, scene.nir or "") for view in scene.views)
+        rise = indices.box_mean(second - first, 3)
+        rise = rise - np.float32(np.median(rise[scene.valid]))
+        before, after = scene.ndvi
+        light = scene.after.brightness > scene.before.brightness
+        bare = (rise > 0.1) & (after < 0.3) & (after - before < -0.15) & light & scene.valid
+        ground = indices.compact(bare, scene.config.least_patch_px)
+        share = scene.share(ground)
+        if share / least > best.strength:
+            best = Finding(share / least, ground, "increase", by_share(share), {"kind": "bare_ground"})
+    if best.mask.any():
+        was = float(scene.before.brightness[best.mask].mean())
+        gain = float(scene.after.brightness[best.mask].mean()) / max(was, 1e-3) - 1
+        best.fields["brightness_change"] = round(min(max(gain, -1.0), 10.0), 3)
+    return best
+
+
+def bare_soil_index(view: View, nir: str) -> Plane:
+    """((B11 + B04) - (NIR + B02)) / sum of the four. [-]"""
+    return indices.normalised_difference(view["B11"] + view["B04"], view[nir] + view["B02"])
+
+
+def urban_delta(scene: Scene) -> Finding | None:
+    """Built-up area gained or lost: built-up spectrum and fine texture; texture alone without a band at 1.6 um.
+
+    Notes
+    -----
+    Built-up: NDBI above NDVI, no water, and edge density above the median of the picture's land. Display values have
+    no absolute scale, so there one Otsu threshold on NDBI - NDVI of both pictures together replaces zero. Texture
+    alone: as for construction_progress, and not where plants cover the ground afterwards.
+
+    References
+    ----------
+    Zha, Gao, Ni, "Use of normalized difference built-up index in automatically mapping urban areas from TM imagery",
+    International Journal of Remote Sensing 24 (2003), 583-594.
+    """
+    least = scene.config.urban_fraction
+    if scene.nir is None and not scene.has("B02", "B03", "B04"):
+        return None
+    if scene.ndvi is None or scene.nir is None or not scene.has("B11"):
+        rough, plain = scene.new_texture()
+        if scene.before.rgb and scene.after.rgb:
+            rough &= indices.excess_green(scene.after) < 0.05
+            plain &= indices.excess_green(scene.before) < 0.05
+        strength, mask, direction = scene.one_way(rough, plain, least)
+        return Finding(strength, mask, direction, by_share(scene.share(mask)))
+    wet = scene.water[:2] if scene.water is not None else (~scene.valid, ~scene.valid)
+    built = [
+        indices.box_mean(view.ratio("B11", scene.nir), 3) - ndvi
+        for view, ndvi in zip(scene.views, scene.ndvi, strict=True)
+    ]
+    threshold = 0.0
+    if not scene.before.calibrated:
+        threshold = indices.otsu(np.concatenate([plane[scene.valid] for plane in built]))[0]
+    masks = []
+    for plane, edge, water in zip(built, scene.edges, wet, strict=True):
+        land = scene.valid & ~water
+        rough = edge > float(np.median(edge[land])) if land.any() else land
+        masks.append((plane > threshold) & rough & land)
+    strength, mask, direction = scene.one_way(masks[1] & ~masks[0], masks[0] & ~masks[1], least)
+    fields = {
+        "built_fraction_before": round(scene.share(masks[0]), 4),
+        "built_fraction_after": round(scene.share(masks[1]), 4),
+    }
+    return Finding(strength, mask, direction, by_share(scene.share(mask)), fields)
+
+
+def _rounded(values: Any, limit: float) -> float:
+    return round(float(np.clip(np.mean(values), -limit, limit)), 4)
+
+
+RULES: dict[str, Callable[[Scene], Finding | None]] = {
+    "construction_progress": construction_progress,
+    "flood_extent": flood_extent,
+    "ice_extent": ice_extent,
+    "thermal_hotspot": thermal_hotspot,
+    "urban_delta": urban_delta,
+    "vegetation_stress": vegetation_stress,
+    "wetland_change": wetland_change,
+}

@@ -1,0 +1,234 @@
+"""Whole runs: from a shipped scenario to a run folder, and what the run says when things go wrong."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+import flightsim as fs
+from flightsim import runfolder
+from flightsim.errors import InputError
+from flightsim.runs import with_choices
+from flightsim.world import prepare
+
+from .conftest import shared
+
+SHORT = ["duration=2d", "targets.count=12"]
+
+
+@pytest.fixture(scope="module")
+def short():
+    scenario = fs.load_scenario("default", SHORT)
+    return scenario, prepare(scenario)
+
+
+@pytest.fixture(scope="module")
+def folder(short, tmp_path_factory):
+    scenario, world = short
+    out = tmp_path_factory.mktemp("run") / "out"
+    return fs.run(scenario, out=out, world=world)
+
+
+def test_a_run_folder_holds_what_the_contract_names(folder):
+    names = {path.name for path in folder.folder.iterdir()}
+    assert {
+        "run.json", "scenario.yaml", "events.jsonl", "tiles.parquet", "items.parquet", "contacts.parquet",
+        "verdicts.parquet", "metrics.json", "ground",
+    } <= names  # fmt: skip
+    assert not [name for name in names if name.endswith(".tmp")]
+
+
+def test_the_tables_agree_with_the_metrics_and_with_each_other(folder):
+    table = pq.read_table(folder.folder / "tiles.parquet")
+    column = lambda name: np.array(table.column(name).to_pylist())  # noqa: E731
+    metrics = json.loads((folder.folder / "metrics.json").read_text())
+    states, counts = np.unique(column("state"), return_counts=True)
+    assert dict(zip(states.tolist(), counts.tolist(), strict=True)) == {k: v for k, v in metrics["stages"].items() if v}
+    assert column("air_bytes").sum() == pytest.approx(metrics["bytes"]["air"])
+    contacts = pq.read_table(folder.folder / "contacts.parquet")
+    assert sum(contacts.column("air_bytes").to_pylist()) == metrics["bytes"]["air"]
+    items = pq.read_table(folder.folder / "items.parquet")
+    rows = zip(items.column("size_bytes").to_pylist(), items.column("outcome").to_pylist(), strict=True)
+    assert sum(size for size, outcome in rows if outcome == "delivered") == metrics["bytes"]["delivered"]
+    questions = pq.read_table(folder.folder / "verdicts.parquet")
+    assert questions.num_rows == metrics["population"]["questions"]
+    assert all(field.metadata[b"description"] for field in table.schema)
+
+
+def test_events_tell_the_same_story_as_the_tables(folder):
+    events = [json.loads(line) for line in (folder.folder / "events.jsonl").read_text().splitlines()]
+    table = pq.read_table(folder.folder / "tiles.parquet")
+    ended = {event["tile"]: event["state"] for event in events if event["kind"] == "tile_ended"}
+    assert ended == dict(zip(table.column("tile_id").to_pylist(), table.column("state").to_pylist(), strict=True))
+    assert [event["seq"] for event in events] == list(range(len(events)))
+    times = [event["t_s"] for event in events]
+    assert times == sorted(times)
+    manifest = runfolder.read_manifest(folder.folder)
+    assert sum(manifest["event_counts"].values()) == len(events)
+
+
+def test_what_arrived_lies_on_the_ground(folder):
+    lines = (folder.folder / "ground" / "verdicts.jsonl").read_text().splitlines()
+    stages = folder.metrics["stages"]
+    assert len(lines) == stages["delivered"] + stages["late"]
+
+
+def test_the_manifest_names_digests_that_hold(folder):
+    manifest = runfolder.read_manifest(folder.folder)
+    assert manifest["outcome"] == "done"
+    for name, digest in manifest["digests"].items():
+        assert runfolder.file_digest(folder.folder / name) == digest
+
+
+def test_the_saved_scenario_flies_again_to_the_same_bytes(folder, tmp_path):
+    again = fs.run(fs.load_scenario(folder.folder / "scenario.yaml"), out=tmp_path / "again")
+    assert (again.folder / "events.jsonl").read_bytes() == (folder.folder / "events.jsonl").read_bytes()
+    assert (again.folder / "metrics.json").read_bytes() == (folder.folder / "metrics.json").read_bytes()
+
+
+def run_cli(*arguments, cwd, **env):
+    return subprocess.run(
+        [sys.executable, "-m", "flightsim", *arguments], cwd=cwd, capture_output=True, text=True,
+        env={**os.environ, **env}, check=False,
+    )  # fmt: skip
+
+
+def test_hash_randomisation_changes_no_byte(tmp_path):
+    digests = set()
+    for seed in ("0", "4242"):
+        out = tmp_path / seed
+        done = run_cli("run", "default", "--set", "duration=1d", "--out", str(out), cwd=tmp_path, PYTHONHASHSEED=seed)
+        assert done.returncode == 0, done.stderr
+        digests.add(json.dumps(runfolder.read_manifest(out)["digests"], sort_keys=True))
+    assert len(digests) == 1
+
+
+def test_a_killed_run_leaves_nothing_that_looks_finished(tmp_path):
+    out = tmp_path / "killed"
+    command = [sys.executable, "-m", "flightsim", "run", "sentinel-2", "--set", "duration=20d", "--out", str(out)]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    log = out / "events.jsonl.tmp"
+    while not (log.exists() and log.stat().st_size > 0):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (out / "run.json").exists()
+    with pytest.raises(InputError, match="interrupted"):
+        runfolder.read_manifest(out)
+    report = run_cli("report", str(out), cwd=tmp_path)
+    assert report.returncode == 2
+    assert "interrupted" in report.stderr
+
+
+def test_policies_differ_and_nothing_keeps_nothing(short):
+    scenario, world = short
+    got = {
+        name: fs.run(scenario, policy=name, write=False, world=world).metrics
+        for name in ("bent_pipe", "cloud_filter", "thumbnails_only", "verdicts_only", "budgeted", "nothing")
+    }
+    air = {name: metrics["bytes"]["air"] for name, metrics in got.items()}
+    f1 = {name: metrics["quality"]["ground"]["f1"] for name, metrics in got.items()}
+    assert air["nothing"] == 0
+    assert f1["nothing"] == 0.0
+    assert got["nothing"]["bytes"]["saved_fraction"] == 1.0
+    assert 0 < air["verdicts_only"] < air["thumbnails_only"] < air["bent_pipe"]
+    assert f1["budgeted"] > f1["bent_pipe"] + 0.1
+    ceiling = got["budgeted"]["quality"]["fused_unlimited"]["f1"]
+    assert max(value for value in f1.values() if value is not None) <= ceiling + 0.03
+    assert len({round(value, 3) for value in air.values()}) == 6
+
+
+def test_the_same_seed_is_the_same_world_for_every_policy(short):
+    scenario, world = short
+    first = fs.run(scenario, policy="verdicts_only", write=False, world=world)
+    second = fs.run(scenario, policy="budgeted", write=False)
+    assert np.array_equal(first.record.truth.changed, second.record.truth.changed)
+    assert np.array_equal(first.record.status, second.record.status)
+    assert first.metrics["bytes"]["bent_pipe_windows"] == second.metrics["bytes"]["bent_pipe_windows"]
+    other = fs.run(with_choices(scenario, seed=99), policy="budgeted", write=False)
+    assert len(other.record.plan) != len(first.record.plan) or not np.array_equal(
+        other.record.truth.changed, first.record.truth.changed
+    )
+
+
+def test_class_collapse_shows_in_the_two_lines(short):
+    _, world = short
+    scenario = fs.load_scenario("default", [*SHORT, "payload.with={tpr: 0.0, fpr: 0.0}", "policy.use=verdicts_only"])
+    result = fs.run(scenario, write=False, world=world)
+    assert result.metrics["bytes"]["saved_fraction"] > 0.99
+    assert result.metrics["quality"]["ground"]["f1"] == 0.0
+    first, second = result.summary_lines()[:2]
+    assert first.startswith("bytes saved")
+    assert second.startswith("F1 retained")
+
+
+def test_no_contact_at_all_is_a_run_that_says_so():
+    scenario = fs.load_scenario("default", [*SHORT, "link.booking.passes_per_day=0"])
+    result = fs.run(scenario, write=False)
+    assert result.metrics["bytes"]["air"] == 0
+    assert result.metrics["bytes"]["capacity"] == 0
+    assert result.metrics["stages"]["incomplete"] > 0
+    assert any("no contact" in line for line in result.summary_lines())
+    json.dumps(result.metrics, allow_nan=False)
+
+
+def test_a_full_store_is_told():
+    scenario = fs.load_scenario("default", [*SHORT, "spacecraft.storage_bytes=3 MB", "policy.use=bent_pipe"])
+    result = fs.run(scenario, write=False)
+    assert result.metrics["stages"]["dropped_full"] > 0
+    assert any("dropped_full" in line or "full" in line for line in result.summary_lines())
+
+
+def test_uplinked_references_are_counted(short):
+    scenario = fs.load_scenario("default", [*SHORT, "spacecraft.references.source=uplink"])
+    result = fs.run(scenario, write=False)
+    places = len(set(result.record.plan.place_id))
+    assert result.metrics["bytes"]["uplink"] > 50_000 * places
+    assert fs.run(short[0], write=False, world=short[1]).metrics["bytes"]["uplink"] == 0
+
+
+def test_several_spacecraft_share_one_record():
+    scenario = fs.load_scenario("default", SHORT)
+    craft = scenario.spacecraft.model_dump(by_alias=True, exclude_unset=True)
+    text = {**scenario.model_dump(by_alias=True, exclude_unset=True)}
+    second = {**craft, "name": "flightsim-2", "orbit": {**craft["orbit"], "ltan": "10:30"}}
+    text["spacecraft"] = [craft, second]
+    text["duration"], text["evaluation"]["grace"] = "2d", "24h"
+    text["targets"]["event_duration"] = "10d"
+    for one in text["spacecraft"]:
+        one["references"]["age"] = "30d"
+    from flightsim.scenario.models import Scenario
+
+    result = fs.run(Scenario.model_validate(text), write=False)
+    assert set(np.unique(result.record.plan.craft)) == {0, 1}
+    assert {window.spacecraft for window in result.record.contacts if window.booked} == {"flightsim-1", "flightsim-2"}
+
+
+def test_an_unlimited_link_gives_back_the_published_quality():
+    """Plumbing: the counts on board follow the profile's rates within five binomial sigmas."""
+    for prevalence in (0.33, 0.01):
+        scenario = fs.load_scenario("liquid-space", [f"targets.prevalence.default={prevalence}"])
+        quality = fs.run(scenario, write=False).metrics["quality"]["onboard"]
+        positives, negatives = quality["tp"] + quality["fn"], quality["fp"] + quality["tn"]
+        assert abs(quality["tp"] / positives - 213 / 231) < 5 * np.sqrt(0.92 * 0.08 / positives)
+        assert abs(quality["fp"] / negatives - 4 / 469) < 5 * np.sqrt(0.0085 / negatives)
+
+
+def test_real_pairs_each_get_an_answer_and_bad_pictures_are_no_events():
+    scenario = fs.load_scenario("real-images", [f"scenes.with.path={shared('data')}"])
+    scores = fs.perceive(scenario).as_dict()
+    assert scores["payload_failures"] == []
+    assert scores["pairs"] >= 19
+    for row in scores["by_pair"]:
+        assert set(row["verdicts"]) == set(scenario.payload.schemas)
+        if not row["visible"]:
+            assert not [v for v in row["verdicts"].values() if v.startswith("event")], row["pair"]
