@@ -10,9 +10,9 @@ from pathlib import Path
 import simpy
 
 import flightsim as fs
-from flightsim import runs
+from flightsim import registry, runs
 from flightsim.events import EventLog
-from flightsim.world import build, prepare
+from flightsim.world import prepare
 
 
 def skeleton(events: int) -> float:
@@ -38,7 +38,7 @@ def main() -> None:
     print(f"30 days, {tiles} tiles; the world (orbit, passes, plan, truth) took {world_s:.1f} CPU s")
     timings = {}
     for name, log in (("full log", True), ("tables only", False)):
-        payload = build("payloads", scenario.payload, scenario.folder)
+        payload = registry.build("payloads", scenario.payload.use, scenario.payload.with_, scenario.folder)
         payload.open()
         with tempfile.TemporaryDirectory() as folder, (Path(folder) / "events.jsonl").open("w") as file:
             started = time.process_time()

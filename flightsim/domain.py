@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -175,10 +176,18 @@ class Plan:
     def __len__(self) -> int:
         return len(self.time_s)
 
+    @cached_property
+    def tile_ids(self) -> tuple[str, ...]:
+        """Ids of the tile images, n of them: the place, the whole second of capture, and who of several took it."""
+        seconds = self.time_s.astype(np.int64).tolist()
+        texts = [f"{place}@{second}" for place, second in zip(self.place_id, seconds, strict=True)]
+        if len(self.spacecraft) > 1:
+            texts = [f"{text}/{self.spacecraft[k]}" for text, k in zip(texts, self.craft.tolist(), strict=True)]
+        return tuple(texts)
+
     def tile_id(self, row: int) -> str:
-        """Id of one tile image: the place, the whole second of its capture, and who of several took it."""
-        text = f"{self.place_id[row]}@{int(self.time_s[row])}"
-        return f"{text}/{self.spacecraft[self.craft[row]]}" if len(self.spacecraft) > 1 else text
+        """Id of one tile image."""
+        return self.tile_ids[row]
 
 
 class ImageRef(Protocol):

@@ -58,7 +58,11 @@ class NoVlm:
         self._truth = truth = references.record.truth
         sizes = references.sizes
         self._kinds = [self._kind("tiles", Action.TILE, 0, sizes.tile_wire, sizes.tile_bytes, reader, draws)]
+        smaller = None
         for side, wire in sorted(sizes.thumbnail_wire.items()):
+            if smaller is not None and np.array_equal(smaller, wire):
+                continue  # no picture is enlarged: beyond the tile's own size it is the same thumbnail again
+            smaller = wire
             # In storage a thumbnail is taken as large as its packets, a few per cent too much.
             name = f"thumbnails {side} px"
             self._kinds.append(self._kind(name, Action.THUMBNAIL, side, wire, wire, reader, draws))
@@ -128,7 +132,7 @@ class NoVlm:
         """Right and wrong answers of the ground; the same as ``belief.believe`` on the whole arrays."""
         if kind is None or delivered is None:
             return Counts(0, 0, self._positives, int(self._labelled.sum()) - self._positives)
-        found = (delivered.astype(float) @ kind.groups).reshape(4, -1)
+        found = kind.groups[np.flatnonzero(delivered)].sum(axis=0).reshape(4, -1)
         true_yes, true_no, false_yes, false_no = found
         prior = self._truth.prior
         after_yes, after_no = posterior_of(prior, np.array(kind.of_yes)), posterior_of(prior, np.array(kind.of_no))

@@ -86,7 +86,7 @@ class Ledger:
         self.plan, self.contacts, self.log = plan, contacts, log
         self.zone_bytes, self.frame_bytes = zone_bytes, frame_bytes
         self.capture_s: list[float] = plan.time_s.tolist()
-        self.tile_ids = [plan.tile_id(row) for row in range(n)]
+        self.tile_ids = plan.tile_ids
         self.policy_failed = [False] * n
         self.compute_s = [0.0] * n
         self.energy_j = 0.0

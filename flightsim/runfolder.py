@@ -88,7 +88,7 @@ def tiles_table(record: RunRecord) -> pa.Table:
     areas = ["" if area < 0 else plan.areas[area] for area in plan.area.tolist()]
     return _table(
         {
-            "tile_id": ([plan.tile_id(row) for row in range(n)], "place and capture second"),
+            "tile_id": (plan.tile_ids, "place and capture second"),
             "place_id": (list(plan.place_id), "cell of the ground grid"),
             "spacecraft": ([plan.spacecraft[k] for k in plan.craft.tolist()], "name"),
             "area": (areas, "area of interest"),
@@ -171,7 +171,7 @@ def verdicts_table(record: RunRecord, rates: Mapping[str, tuple[float, float]]) 
     for row, verdicts in record.verdicts.items():
         for verdict in verdicts:
             flat[row * s + column[verdict.schema_id]] = verdict
-    ids = pa.array([plan.tile_id(row) for row in range(n)])
+    ids = pa.array(plan.tile_ids)
     schema_codes = pa.array(np.tile(np.arange(s, dtype=np.int8), n))
     bodies = [json.dumps(dict(v.body), sort_keys=True) if v is not None and v.body else None for v in flat]
     return _table(

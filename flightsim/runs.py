@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from . import compute, metrics, registry, runfolder, summary
 from .budget import CapacityClock
@@ -251,8 +252,7 @@ def _fly(
         cache.save()
     storage = tuple(craft.storage_bytes for craft in scenario.craft)
     record = ledger.record(truth, scenario.duration_s, scenario.horizon_s, deadline_s, storage, world.uplink_bytes)
-    clouds = [world.scenes.pair(row).after.cloud_fraction for row in range(len(plan))]
-    record.cloud_estimate = np.array([np.nan if cloud is None else cloud for cloud in clouds], dtype=float)
+    record.cloud_estimate = _cloud_estimates(world)
     identities = {
         "eye": payload.fingerprint.rpartition("/")[0] or payload.fingerprint,
         "eye_fingerprint": payload.fingerprint,
@@ -261,6 +261,15 @@ def _fly(
         "isolation": "process" if isolated else "inline",
     }
     return record, ledger, sizer, identities
+
+
+def _cloud_estimates(world: World) -> NDArray[np.float64]:
+    """Cloud cover as estimated on board, NaN where the source gives none, shape (n,). [-]"""
+    whole = getattr(world.scenes, "cloud_estimates", None)
+    if whole is not None:
+        return np.asarray(whole())
+    clouds = [world.scenes.pair(row).after.cloud_fraction for row in range(len(world.plan))]
+    return np.array([np.nan if cloud is None else cloud for cloud in clouds], dtype=float)
 
 
 def _reference_sizes(record: RunRecord, sizer: Sizer) -> ReferenceSizes:

@@ -11,7 +11,7 @@ from .models import Scenario
 from .tree import scalar
 
 #: Text that needs no quotes in any reading of YAML.
-_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*|[0-9.]+(d|h|min|s)")
 #: Words that YAML 1.1 readers (PyYAML) take for true and false.
 _OLD_BOOLEANS = {"y", "n", "yes", "no", "on", "off"}
 

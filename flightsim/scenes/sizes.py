@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -64,6 +65,9 @@ class Sizes:
         noise = self._normal("cloud/estimate") * targets.clouds.estimate_sd
         estimate = np.clip(self._true_cloud + noise, 0.0, 1.0) if targets.clouds.mean_fraction > 0 else np.zeros(n)
         self._estimate: list[float] = np.round(estimate, 3).tolist()
+        self._places = list(plan.place_id)
+        self._size_px = (camera.tile_px, camera.tile_px)
+        self._pair = lru_cache(maxsize=256)(self._make_pair)
         self._time: list[float] = plan.time_s.tolist()
         self._before: list[float] = plan.before_s.tolist()
         self._lat: list[float] = plan.lat_deg.tolist()
@@ -87,17 +91,19 @@ class Sizes:
 
     def pair(self, row: int) -> TilePair:
         """Both tiles of a shot, without images."""
-        plan, camera = self._plan, self._camera
-        place = plan.place_id[row]
-        size = (camera.tile_px, camera.tile_px)
-        lat, lon, gsd = self._lat[row], self._lon[row], self._gsd[row]
-        before_s = self._before[row]
-        before = Tile(f"{place}@{int(before_s)}", place, before_s, lat, lon, gsd, size, camera.bands)
-        after = Tile(
-            f"{place}@{int(self._time[row])}", place, self._time[row], lat, lon, gsd, size, camera.bands,
-            self._estimate[row],
-        )  # fmt: skip
+        # Asked by the payload and again by the policy: the last few are kept.
+        return self._pair(row)
+
+    def _make_pair(self, row: int) -> TilePair:
+        place, size, bands = self._places[row], self._size_px, self._camera.bands
+        lat, lon, gsd, before_s = self._lat[row], self._lon[row], self._gsd[row], self._before[row]
+        before = Tile(f"{place}@{int(before_s)}", place, before_s, lat, lon, gsd, size, bands)
+        after = Tile(self._plan.tile_ids[row], place, self._time[row], lat, lon, gsd, size, bands, self._estimate[row])
         return TilePair(before, after)
+
+    def cloud_estimates(self) -> NDArray[np.float64]:
+        """Cloud cover of every shot as estimated on board, shape (n,). [-]"""
+        return np.array(self._estimate)
 
     def raw_bytes(self, row: int) -> int:
         """Raw capture: all samples at the camera's bits. [B]"""
