@@ -447,6 +447,7 @@ class Flight:
             for row in item.rows:
                 self._ledger.end(row, TerminalState.INCOMPLETE, horizon_s)
             self._ledger.outcome[item.id] = "incomplete"
+        self._craft.memory.check()
         self._ledger.kept_bytes += self._craft.memory.used_bytes
 
 

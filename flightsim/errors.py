@@ -8,7 +8,9 @@ FlightsimError
 ├── RunError              the run itself failed (exit code 1)
 │   ├── ConservationError tiles or bytes do not add up: a defect of flightsim
 │   ├── PolicyFault       a policy gave no usable decision; the fallback decides and the run goes on
-│   └── PolicyHung        a policy process gave no answer and was killed
+│   ├── PolicyHung        a policy process gave no answer and was killed
+│   ├── RecordError       bytes that should be verdict records are not (records.py)
+│   └── ProductError      bytes that should be a picture or a tile are not (products.py)
 └── MissingExtra          an optional package is not installed; names the install line
 
 Each error can be rebuilt from its ``args`` (one message, the rest optional): SimPy does that.

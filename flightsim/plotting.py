@@ -107,7 +107,7 @@ def bytes_and_f1(
     capacity_bytes: float = 0.0,
     f1_unlimited: float | None = None,
 ) -> Axes:
-    """F1 on the ground over radiated bytes per day: this run, the bent pipes, and the no-VLM senders with their envelope.
+    """F1 on the ground over radiated bytes per day: this run, the bent pipes, the no-VLM senders and their envelope.
 
     Parameters
     ----------

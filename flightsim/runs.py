@@ -96,7 +96,7 @@ def make_policy(use: PolicyUse, name: str, folder: Path) -> tuple[Policy, bool]:
     isolation = use.isolation or ("process" if registry.is_file(name) else "inline")
     if registry.is_file(name) and isolation == "process":
         return registry.isolated_policy(name, settings, folder, use.watchdog_s), True
-    policy: Policy = registry.build("policies", name, settings, folder)
+    policy: Policy = registry.build("policies", name, settings, folder, watchdog_s=use.watchdog_s)
     return policy, name == "process"
 
 

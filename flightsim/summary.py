@@ -188,7 +188,7 @@ def _identity_line(metrics: Mapping[str, Any], context: Mapping[str, Any]) -> st
     energy = f", {metrics['energy_j'] / 3600.0:.3g} Wh" if metrics["energy_j"] else ""
     return (
         f"{policy}, eye {context['eye_fingerprint']}, clock {context['clock']}: computed "
-        f"{duration_text(metrics['compute_s'])}{energy}; link {context['link']}, payload share {_share(share)}; "
+        f"{duration_text(metrics['compute_s'])}{energy}; link {context['link']}, payload share {share:g}; "
         f"{duration_text(context['duration_s'])} from seed {context['seed']}"
     )
 

@@ -56,7 +56,7 @@ def price_bits_per_byte(fullness: float, floor: float, top: float) -> float:
 class BudgetedConfig(PluginConfig):
     """Settings of ``budgeted``. ``floor_bits_per_mb`` is the knob that trades bytes for F1."""
 
-    floor_bits_per_mb: Annotated[float, Field(gt=0)] = 10.0
+    floor_bits_per_mb: Annotated[float, Field(gt=0)] = 30.0
     """Products worth less are never sent, however idle the link. [bit/MB]"""
     top_bits_per_mb: Annotated[float, Field(gt=0)] = 1000.0
     """Products worth this much are admitted up to the last byte. [bit/MB]"""

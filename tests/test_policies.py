@@ -327,7 +327,7 @@ def test_a_fuller_queue_never_sends_more(confidence: float, status: VerdictStatu
 
 def test_the_densest_survive_longest_as_the_queue_fills() -> None:
     # Beliefs after Bayes with a prior of 0.03: 0.97 gives a coin toss, 0.9995 is nearly sure.
-    policy, day = make(Budgeted), 40_000_000
+    policy, day = make(Budgeted, floor_bits_per_mb=10.0), 40_000_000
 
     def last_share(confidence: float) -> int:
         shares = range(0, 101, 2)

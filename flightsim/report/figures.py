@@ -17,7 +17,7 @@ from ..units import bytes_text
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
@@ -97,8 +97,8 @@ def comparison_figure(metrics: Mapping[str, Any]) -> Drawing:
         "bytes-compared",
         "Bytes beside the references",
         draw("bytes-compared", 2.1, lambda figure: _one(figure, plotting.bytes_compared, sizes)),
-        "What the run radiated, what a bent pipe radiates on the same captures and passes, what the booked contacts can "
-        "carry for the payload, and every captured tile once, lossless.",
+        "What the run radiated, what a bent pipe radiates on the same captures and passes, what the booked contacts "
+        "can carry for the payload, and every captured tile once, lossless.",
         f"Bytes on a logarithmic axis: {words}.",
     )
 
@@ -111,8 +111,8 @@ def funnel_figure(metrics: Mapping[str, Any]) -> Drawing:
         "funnel",
         "From capture to a true positive",
         draw("funnel", 2.7, lambda figure: _one(figure, plotting.funnel, steps)),
-        "Tiles left after each step. A tile is a true positive when at least one of its events is believed on the ground "
-        "because of what arrived. The last bar is small where events are rare: most tiles show none.",
+        "Tiles left after each step. A tile is a true positive when at least one of its events is believed on the "
+        "ground because of what arrived. The last bar is small where events are rare: most tiles show none.",
         f"Funnel of tiles: {words}.",
     )
 
@@ -140,7 +140,7 @@ def trade_figure(metrics: Mapping[str, Any], days: float) -> Drawing:
         draw("trade", 4.2, paint),
         f"Up and left is better. Grey: senders without an eye on board ({quality['no_vlm']['families']}), on the same "
         "captures, passes and reader; the line is the best of them at no more bytes.",
-        f"This run radiated {bytes_text(run[0])} for an F1 of {f1}; the bent pipes and the no-VLM senders are beside it.",
+        f"This run radiated {bytes_text(run[0])} for an F1 of {f1}; bent pipes and no-VLM senders are beside it.",
     )
 
 
@@ -167,8 +167,9 @@ def timeline_figure(
         "timeline",
         "Contacts, queue and storage over time",
         draw("timeline", 5.6, paint),
-        "Top: each booked contact, what it could carry for the payload (outline) and what it radiated (filled). Middle: "
-        "bytes waiting for the link and mass memory in use, raw captures included. Bottom: tiles waiting for the processor.",
+        "Top: each booked contact, what it could carry for the payload (outline) and what it radiated (filled). "
+        "Middle: bytes waiting for the link and mass memory in use, raw captures included. "
+        "Bottom: tiles waiting for the processor.",
         f"{int(booked.sum())} booked contacts radiated {bytes_text(float(radiated.sum()))} of "
         f"{bytes_text(float(capacity.sum()))}; the queue peaks at {bytes_text(peak)}, storage at {bytes_text(store)}.",
     )
