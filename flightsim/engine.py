@@ -10,7 +10,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import numpy as np
 import simpy
@@ -18,6 +18,7 @@ import simpy
 from . import events as ev
 from .budget import CapacityClock
 from .compute import Processor
+from .decider import Decider
 from .domain import (
     Action,
     Decision,
@@ -31,13 +32,11 @@ from .domain import (
     VerdictStatus,
 )
 from .downlink_queue import DownlinkQueue
-from .errors import ConservationError, PolicyFault, PolicyHung
 from .perception import VerdictBook
 from .protocols import Policy, SceneSource
 from .recorder import Ledger
 from .sizing import OFFERED, Batch, Sizer
 from .storage import MassMemory
-from .wire import validate_decision
 
 _STATUS = VerdictStatus
 _POWER_OFF = PowerView()
@@ -82,7 +81,7 @@ class Flight:
     ) -> None:
         self._env, self._craft, self._ledger = env, craft, ledger
         self._scenes, self._book, self._sizer = scenes, book, sizer
-        self._schemas, self._priors = schemas, priors
+        self._priors = priors
         self._horizon_s, self._deadline_s = horizon_s, deadline_s
         self._log = ledger.log
         self._queue = DownlinkQueue()
@@ -92,9 +91,7 @@ class Flight:
         self._ready_s = craft.load_s
         self._contact: int | None = None
         self._arrival: simpy.Event | None = None
-        self._ask: Callable[[Observation], tuple[str, ...]] | None = getattr(craft.policy, "ask", None)
-        self._on_contact: Callable[[Any], None] | None = getattr(craft.policy, "on_contact", None)
-        self._hung = False
+        self._decider = Decider(craft.policy, craft.policy_name, craft.fallback, craft.fallback_name, schemas, ledger)
         self._sample_every = max(1, len(craft.rows) // 1500)
         env.process(self._camera())
         env.process(self._radio())
@@ -144,7 +141,7 @@ class Flight:
 
     def _serve(self, row: int) -> None:
         craft, now_s = self._craft, self._env.now
-        schemas = self._questions(row)
+        schemas = self._decider.questions(row, lambda: self._observe(row, ()))
         verdicts = self._book.of(row, schemas)
         if not verdicts:
             self._decide(row, ())
@@ -168,22 +165,6 @@ class Flight:
             self._next()
 
         self._call_at(finish_s, done)
-
-    def _questions(self, row: int) -> tuple[str, ...]:
-        """Schemas that the policy wants asked; all of them when it does not say, or says it wrongly."""
-        if self._ask is None or self._hung:
-            return self._schemas
-        try:
-            wanted = tuple(self._ask(self._observe(row, ())))
-            unknown = [schema for schema in wanted if schema not in self._schemas]
-            if unknown:
-                raise PolicyFault(f"ask() named schema {unknown[0]!r}, which the payload does not answer")
-            return wanted
-        except PolicyHung as error:
-            self._kill(row, error)
-        except Exception as error:  # foreign code may raise anything; the fallback takes over, counted
-            self._fault(row, error)
-        return self._schemas
 
     def _processed(self, row: int, verdicts: tuple[Verdict, ...], service_s: float) -> None:
         counts = dict.fromkeys(_STATUS, 0)
@@ -224,52 +205,15 @@ class Flight:
             return self._sizer.verdict_cost(row, verdicts, batch)
         return self._sizer.product(row, action, None, verdicts).wire_bytes if action is not Action.NOTHING else 0
 
-    def _fault(self, row: int, error: Exception | str) -> None:
-        why = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
-        self._ledger.policy_failed[row] = True
-        self._log.emit(
-            ev.POLICY_FAILED, self._env.now, self._ledger.tile_ids[row], why[:500], self._craft.fallback_name
-        )
-
-    def _kill(self, row: int, error: PolicyHung) -> None:
-        self._hung = True
-        self._ledger.hung = str(error)
-        self._log.emit(ev.POLICY_HUNG, self._env.now, self._ledger.tile_ids[row], error.watchdog_s)
-
     def _decide(self, row: int, verdicts: tuple[Verdict, ...]) -> None:
         seen = self._observe(row, verdicts)
-        decision, by = self._decision(row, seen), self._craft.policy_name
-        if decision is None:
-            decision, by = self._craft.fallback.decide(seen), self._craft.fallback_name
-            impossible = validate_decision(decision, seen)
-            if impossible:
-                raise ConservationError(f"the fallback policy '{by}' made an impossible decision: {impossible}")
+        decision, by = self._decider.decide(row, seen)
         self._log.emit(
             ev.TILE_DECIDED, seen.now_s, self._ledger.tile_ids[row], str(decision.action), decision.priority, by,
             decision.reason,
         )  # fmt: skip
         self._ledger.decided(row, decision, seen.now_s)
         self._carry_out(row, decision, verdicts)
-
-    def _decision(self, row: int, seen: Observation) -> Decision | None:
-        """The policy's decision, or None where it has to be replaced; each None is an event."""
-        if self._hung:
-            self._fault(row, "the policy process was killed earlier in this run")
-            return None
-        try:
-            decision = self._craft.policy.decide(seen)
-        except PolicyHung as error:
-            self._kill(row, error)
-            self._fault(row, error)
-            return None
-        except Exception as error:  # foreign code may raise anything; the fallback takes over, counted
-            self._fault(row, error)
-            return None
-        impossible = validate_decision(decision, seen)
-        if impossible:
-            self._fault(row, impossible)
-            return None
-        return decision
 
     def _carry_out(self, row: int, decision: Decision, verdicts: tuple[Verdict, ...]) -> None:
         craft, now_s = self._craft, self._env.now
@@ -358,11 +302,7 @@ class Flight:
             if clock.zone_capacity[k] == 0:
                 continue
             yield env.timeout(max(0.0, clock.start_s(k) - env.now))
-            if self._on_contact is not None and not self._hung:
-                try:
-                    self._on_contact(clock.forecasts(env.now)[0])
-                except Exception as error:  # foreign code; it loses the hint, not the run
-                    ledger.notes.append(f"policy on_contact raised {type(error).__name__}: {error}"[:300])
+            self._decider.contact_begins(clock.forecasts(env.now)[0])
             for key in sorted(self._batches, key=str):
                 self._close(key)
             self._log.emit(
@@ -399,7 +339,7 @@ class Flight:
                 yield env.timeout(max(0.0, clock.time_at(k, position) - env.now))
                 # The frame that holds the last byte is shared with the next file and ends a little later.
                 frame_s = clock.time_at(k, math.ceil(position / self._sizer.zone_bytes) * self._sizer.zone_bytes)
-                self._call_at(frame_s, lambda item=item: self._deliver(item, station))  # type: ignore[misc]
+                self._call_at(frame_s, partial(self._deliver, item, station))
                 continue
             part = max(0, capacity - position)
             if part:
@@ -477,7 +417,7 @@ def fly(
     if progress is not None:
         for step in np.linspace(0.0, horizon_s, 51)[1:]:
             timeout = env.timeout(float(step))
-            timeout.callbacks.append(lambda _, step=step: progress(float(step) / horizon_s))
+            timeout.callbacks.append(lambda event: progress(env.now / horizon_s))
     # Nothing is scheduled past the horizon, so the loop drains; `until` would leave out events at the horizon.
     env.run()
     if env.now < horizon_s:

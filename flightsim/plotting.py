@@ -33,7 +33,7 @@ KIND_COLOURS = {
 FUNNEL_LABELS = {
     "planned": "planned",
     "captured": "captured",
-    "processed": "processed",
+    "processed": "reached a decision",
     "sent": "decided to send",
     "delivered_in_time": "delivered in time",
     "true_positive": "true positive",
@@ -65,13 +65,13 @@ def bytes_compared(ax: Axes, sizes: Mapping[str, float]) -> Axes:
     """Byte totals as dots on one logarithmic axis, first on top; zeros are named instead of drawn. [B]"""
     names = list(sizes)
     drawn = [size for size in sizes.values() if size > 0]
-    for row, (name, size) in enumerate(sizes.items()):
+    for row, size in enumerate(sizes.values()):
         y = len(names) - 1 - row
         if size > 0:
             ax.plot([size], [y], "o", color=VERMILION if row == 0 else BLUE, markersize=8)
             ax.annotate(bytes_text(size), (size, y), xytext=(9, 0), textcoords="offset points", va="center")
         else:
-            ax.annotate(f"{name}: 0 B", (0.02, y), xycoords=("axes fraction", "data"), va="center")
+            ax.annotate("0 B, off this axis", (0.02, y), xycoords=("axes fraction", "data"), va="center")
     ax.set_yticks(range(len(names)), names[::-1])
     ax.set_ylim(-0.6, len(names) - 0.4)
     if drawn:
@@ -128,6 +128,9 @@ def bytes_and_f1(
             ax.plot([size_bytes / days], [value], marker, color=BLUE, markersize=8, label=name, linestyle="none")
     if run[0] > 0 and run[1] is not None:
         ax.plot([run[0] / days], [run[1]], "*", color=VERMILION, markersize=15, label="this run", linestyle="none")
+    else:
+        score = "F1 undefined" if run[1] is None else f"F1 {run[1]:.2f}"
+        ax.text(0.02, 0.04, f"this run: {bytes_text(run[0])}, {score}, off these axes", transform=ax.transAxes)
     if capacity_bytes > 0:
         ax.axvline(capacity_bytes / days, color=INK, linewidth=0.8, linestyle="--", label="capacity")
     if f1_unlimited is not None:
@@ -155,6 +158,7 @@ def contact_use(
     ax.bar(days, capacity_bytes / scale, width, facecolor="none", edgecolor=INK, linewidth=0.8, label="capacity")
     ax.bar(days, air_bytes / scale, width, color=BLUE, label="radiated")
     ax.set_ylabel(f"per contact [{unit}]")
+    ax.set_ylim(0.0, None if capacity_bytes.any() else 1.0)
     if len(days):
         _legend(ax, columns=2)
     else:
@@ -162,28 +166,36 @@ def contact_use(
     return _plain(ax, grid="y")
 
 
-def queue_over_time(
-    ax: Axes, time_s: NDArray[np.float64], queued_bytes: NDArray[np.float64], storage_bytes: NDArray[np.float64]
-) -> Axes:
-    """Bytes waiting for the link, and mass memory in use, over time. [B]"""
-    scale, unit = byte_scale(float(max(queued_bytes.max(initial=0.0), storage_bytes.max(initial=0.0))))
-    days = time_s / 86400.0
-    ax.step(
-        days, storage_bytes / scale, where="post", color=ORANGE, linewidth=1.2, linestyle="--", label="storage in use"
-    )
-    ax.step(days, queued_bytes / scale, where="post", color=BLUE, linewidth=1.2, label="waiting for the link")
-    ax.set_ylabel(f"on board [{unit}]")
-    ax.set_ylim(bottom=0.0)
-    _legend(ax, columns=2)
+def bytes_over_time(ax: Axes, time_s: NDArray[np.float64], size_bytes: NDArray[np.float64], what: str) -> Axes:
+    """Bytes on board over time; ``what`` names them on the axis. [B]"""
+    scale, unit = byte_scale(float(size_bytes.max(initial=0.0)))
+    days, peaks = _peaks(time_s / 86400.0, size_bytes / scale)
+    ax.fill_between(days, peaks, step="post", color=ORANGE, alpha=0.35, linewidth=0)
+    ax.step(days, peaks, where="post", color=ORANGE, linewidth=1.0)
+    ax.set_ylabel(f"{what} [{unit}]")
+    ax.set_ylim(0.0, None if size_bytes.any() else 1.0)
     return _plain(ax, grid="y")
 
 
 def waiting_tiles(ax: Axes, time_s: NDArray[np.float64], tiles: NDArray[np.float64]) -> Axes:
     """Tiles that wait for the processor, over time. [-]"""
-    ax.step(time_s / 86400.0, tiles, where="post", color=GREEN, linewidth=1.2)
-    ax.set_ylabel("tiles waiting\nfor compute [-]")
-    ax.set_ylim(bottom=0.0)
+    days, peaks = _peaks(time_s / 86400.0, tiles)
+    ax.fill_between(days, peaks, step="post", color=GREEN, alpha=0.35, linewidth=0)
+    ax.step(days, peaks, where="post", color=GREEN, linewidth=1.0)
+    ax.set_ylabel("waiting for\ncompute [tiles]")
+    ax.set_ylim(0.0, None if tiles.any() else 1.0)
     return _plain(ax, grid="y")
+
+
+def _peaks(
+    days: NDArray[np.float64], values: NDArray[np.float64], bins: int = 400
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Largest value in each of some equal spans of time: a figure shows no more, and its file stays small."""
+    if len(days) <= bins:
+        return days, values
+    span = np.minimum(((days - days[0]) / max(float(np.ptp(days)), 1e-12) * bins).astype(np.int64), bins - 1)
+    first = np.flatnonzero(np.diff(span, prepend=-1))
+    return days[first], np.maximum.reduceat(values, first)
 
 
 def byte_scale(size_bytes: float) -> tuple[float, str]:
@@ -220,6 +232,6 @@ def _plain(ax: Axes, grid: Any) -> Axes:
 
 
 __all__ = [
-    "INK", "KIND_COLOURS", "byte_scale", "bytes_and_f1", "bytes_by_kind", "bytes_compared", "contact_use", "funnel",
-    "queue_over_time", "waiting_tiles",
+    "FUNNEL_LABELS", "INK", "KIND_COLOURS", "byte_scale", "bytes_and_f1", "bytes_by_kind", "bytes_compared",
+    "bytes_over_time", "contact_use", "funnel", "waiting_tiles",
 ]  # fmt: skip

@@ -101,6 +101,7 @@ class Ledger:
         self.item_delivered_s: dict[str, float] = {}
         self.samples: list[tuple[float, int, int, int]] = []
         self.notes: list[str] = []
+        self._noted: set[str] = set()
         self.reasons = [""] * n
         self._action = [-1] * n
         self._decided_s = [float("nan")] * n
@@ -111,6 +112,12 @@ class Ledger:
         self._product_bytes = [0] * n
         self._radiated: list[list[tuple[QueuedItem, int]]] = [[] for _ in contacts]
         self._contact_zone = [0] * len(contacts)
+
+    def note_once(self, text: str, key: str | None = None) -> None:
+        """What the report must say, once for each key."""
+        if (key or text) not in self._noted:
+            self._noted.add(key or text)
+            self.notes.append(text)
 
     def answered(self, row: int, verdicts: tuple[Verdict, ...]) -> None:
         """The payload's answers for a tile."""

@@ -280,7 +280,9 @@ def _load_file(path: Path, class_name: str) -> tuple[ModuleType, str]:
         advice = ""
         if isinstance(error, ImportError):
             advice = "; a plug-in file stands alone: install what it imports, or put it into the file"
-        raise PluginError(f"{path.name}:{_line(error, path)}: the plug-in file does not load: {_said(error)}{advice}") from error
+        raise PluginError(
+            f"{path.name}:{_line(error, path)}: the plug-in file does not load: {_said(error)}{advice}"
+        ) from error
     return module, class_name
 
 

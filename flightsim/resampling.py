@@ -103,6 +103,8 @@ def _interval(
     if len(defined) < (1.0 - _MAX_UNDEFINED) * len(replicates):
         share = 1.0 - len(defined) / len(replicates)
         return Interval(None, None, reason=f"undefined in {share:.0%} of the resamples")
+    if float(np.ptp(defined)) <= 1e-12 * max(1.0, abs(estimate)):  # rounding is no spread
+        return Interval(None, None, reason="every resample gives the same value")
     error = float(np.std(defined, ddof=1))
     tails = np.array([0.5 * (1.0 - level), 0.5 * (1.0 + level)])
     method = "percentile"

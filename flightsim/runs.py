@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from . import compute, metrics, registry, runfolder, summary
 from .budget import CapacityClock
-from .domain import Action, TerminalState
+from .domain import Action, TerminalState, TilePair
 from .engine import Craft, fly
 from .errors import InputError
 from .events import EventLog
@@ -70,6 +70,14 @@ def with_choices(scenario: Scenario, policy: str | None = None, seed: int | None
     if seed is not None:
         update["seed"] = seed
     return scenario.model_copy(update=update) if update else scenario
+
+
+def policy_from_here(policy: str) -> str:
+    """A file policy named on the command line, relative to the current folder and not to the scenario's."""
+    if not registry.is_file(policy):
+        return policy
+    path, _, name = policy.rpartition(":")
+    return f"{Path(path).resolve()}:{name}"
 
 
 def scenario_digest(scenario: Scenario) -> str:
@@ -152,7 +160,7 @@ def run(
             scenario.evaluation.reader,
             scenario.seed,
             base_rate=scenario.evaluation.base_rate,
-            costs=scenario.evaluation.costs,
+            costs={str(name): cost for name, cost in scenario.evaluation.costs.items()},
             needs_truth=payload.needs_truth,
         )
     finally:
@@ -406,11 +414,11 @@ def perceive(scenario: Scenario) -> PerceiveResult:
     scenes = _build("scenes", scenario.scenes, scenario.folder)
     if payload.needs_pixels and not scenes.has_pixels:
         raise InputError(f"payload '{scenario.payload.use}' looks at pixels, scenes '{scenario.scenes.use}' have none.")
+    pair: Callable[[int], TilePair]
     if hasattr(scenes, "pairs"):
         truth = scenes.all_rows_truth(scenario.payload.schemas)
-        pairs = list(scenes.pairs())
-        keys = np.arange(len(pairs), dtype=np.uint64)
-        pair = pairs.__getitem__
+        pairs: list[TilePair] = list(scenes.pairs())
+        keys, pair = np.arange(len(pairs), dtype=np.uint64), lambda row: pairs[row]
     else:
         world = prepare(scenario)
         truth, keys, pair = world.truth, shot_keys(world.plan, scenario.seed), world.scenes.pair

@@ -117,7 +117,7 @@ def _contacts_line(metrics: Mapping[str, Any]) -> str:
 
 def _bytes_line(metrics: Mapping[str, Any]) -> str:
     values = metrics["bytes"]
-    kinds = ", ".join(f"{kind} {bytes_text(size)}" for kind, size in values["by_kind"].items()) or "none"
+    kinds = ", ".join(f"{kind} {bytes_text(size)}" for kind, size in sorted(values["by_kind"].items())) or "none"
     density = (
         f"; {_share(values['value_density'])} of product bytes about true events"
         + (f" (lift {values['lift']:.3g})" if values["lift"] is not None else "")
@@ -233,7 +233,9 @@ def _plain_interval(bounds: Sequence[float] | None) -> str:
 
 
 def _counts_text(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {count:,}" for name, count in counts.items() if count)
+    # The largest first, whatever the order of the mapping: a sorted file gives the same lines as the run itself.
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{name} {count:,}" for name, count in ranked if count)
 
 
 def _one_line(text: str) -> str:

@@ -90,7 +90,7 @@ class View:
 def normalised_difference(a: Plane, b: Plane) -> Plane:
     """(a - b) / (a + b), 0 where the sum is not positive. [-]"""
     total = a + b
-    return np.where(total > 1e-6, (a - b) / np.maximum(total, np.float32(1e-6)), np.float32(0))
+    return np.asarray(np.where(total > 1e-6, (a - b) / np.maximum(total, np.float32(1e-6)), np.float32(0)))
 
 
 def excess_green(view: View) -> Plane:
@@ -103,7 +103,7 @@ def excess_green(view: View) -> Plane:
     """
     red, green, blue = view["B04"], view["B03"], view["B02"]
     # 2g - r - b = 3g - 1; a floor of the sum keeps the noise of black pixels from looking green.
-    return 3 * green / np.maximum(red + green + blue, np.float32(0.03)) - 1
+    return np.asarray(3 * green / np.maximum(red + green + blue, np.float32(0.03)) - 1)
 
 
 def _constant_border(samples: NDArray[Any], top: int) -> Mask:
@@ -191,13 +191,7 @@ def box_mean(plane: Plane, size_px: int) -> Plane:
 def local_deviation(plane: Plane, size_px: int) -> Plane:
     """Standard deviation over a square window. [same as plane]"""
     mean = box_mean(plane, size_px)
-    return np.sqrt(np.maximum(box_mean(plane * plane, size_px) - mean * mean, 0))
-
-
-def edge_density(plane: Plane, size_px: int) -> Plane:
-    """Mean gradient magnitude (central differences) over a square window. [same as plane, per px]"""
-    down, across = np.gradient(plane)
-    return box_mean(np.hypot(down, across).astype(np.float32), size_px)
+    return np.asarray(np.sqrt(np.maximum(box_mean(plane * plane, size_px) - mean * mean, 0)))
 
 
 def compact(mask: Mask, least_px: int) -> Mask:

@@ -118,8 +118,8 @@ def cloud_mask(view: View) -> Mask:
     SWIR ratio, NDVI, NDSI) and a brightness floor of 0.18 in the visible, in place of Fmask's scene statistics, which
     a tile is too small for. Snow (NDSI above 0.4, dark at 1.6 um) is no cloud. Cirrus: B10 above 0.01.
     Display values: all bands at least 0.75 and within 0.15 of each other, and blue no darker than red by more than
-    0.03: droplets scatter blue and red alike and the air adds blue, while sand and playa are redder. Objects narrower than 5 px are dropped:
-    they are roofs and sand banks. Thin cloud, cloud shadow and cloud over snow in RGB are missed.
+    0.03: droplets scatter blue and red alike and the air adds blue, while sand and playa are redder. Objects narrower
+    than 5 px are dropped: they are roofs and sand banks. Missed are thin cloud, its shadow, and cloud over snow in RGB.
 
     References
     ----------
@@ -199,7 +199,7 @@ def _detail(plane: Plane) -> Plane:
     """What is finer than 9 px, clipped at three robust deviations so that single glints do not rule."""
     fine = plane - box_mean(plane, 9)
     spread = float(np.mean(np.abs(fine))) * 3.0
-    return np.clip(fine, -spread, spread)
+    return np.asarray(np.clip(fine, -spread, spread))
 
 
 def _correlation(a: Plane, b: Plane, where: Mask) -> float:

@@ -1,4 +1,4 @@
-"""A payload that measures: the quality gate, then one rule per question on whatever bands there are. No model needed."""
+"""A payload that measures: the quality gate, then one rule per question on the bands at hand. No model needed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ from flightsim.protocols import PluginConfig
 from . import indices
 from .indices import View
 from .prefilter import GateConfig, gate
-from .rules import RULES, Finding, RuleConfig, Scene
+from .rules import RULES
+from .scene import Finding, RuleConfig, Scene
 
 #: Part of the fingerprint: raised whenever an answer could change.
 VERSION = "1"
@@ -164,7 +165,7 @@ class Spectral:
 
     def _probability(self, strength: float) -> float:
         power = min(max(strength, 1e-3), 1e3) ** self._config.confidence_slope
-        return min(power / (1 + power), 0.99)
+        return float(min(power / (1 + power), 0.99))
 
     def _null(self, tile: str, schema: str, reason: str, confidence: float) -> Verdict:
         return Verdict(tile, schema, VerdictStatus.NULL, None, min(confidence, 0.99), self._name, reason)

@@ -95,11 +95,11 @@ def record_of(
     booked = [k for k, contact in enumerate(contacts) if contact.booked]
     if booked:
         zone[booked[0]], air[booked[0]] = zone_total, air_total
-    items = [
-        QueuedItem(f"i{k}", (plan.tile_id(k),), (k,), chosen[k], wire_bytes * 9 // 10, wire_bytes, 5, float(plan.time_s[k]),
-                   float(plan.time_s[k]), None, wire_bytes if arrived[k] else 0)
-        for k in np.flatnonzero(sent).tolist()
-    ]  # fmt: skip
+    items = []
+    for k in np.flatnonzero(sent).tolist():
+        captured_s, done = float(plan.time_s[k]), wire_bytes if arrived[k] else 0
+        item = (f"i{k}", (plan.tile_id(k),), (k,), chosen[k], wire_bytes * 9 // 10, wire_bytes, 5, captured_s)
+        items.append(QueuedItem(*item, queued_s=captured_s, sent_bytes=done))
     record = RunRecord(
         plan=plan, truth=truth, contacts=contacts, contact_zone_bytes=zone, contact_air_bytes=air,
         duration_s=duration_s, horizon_s=duration_s + DAY_S, storage_bytes=10**12, zone_bytes=ZONE, frame_bytes=FRAME,

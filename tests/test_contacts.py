@@ -260,7 +260,7 @@ some_rules = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(some_passes(9), some_rules)
 def test_booking_is_the_longest_choice_that_obeys(windows: list[ContactWindow], rules: Booking) -> None:
     found = book(windows, rules, START)
@@ -273,7 +273,7 @@ def test_booking_is_the_longest_choice_that_obeys(windows: list[ContactWindow], 
     assert total_s(found) == pytest.approx(best)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(some_passes(40), some_rules)
 def test_booking_keeps_every_pass_and_does_not_care_for_the_order(windows: list[ContactWindow], rules: Booking) -> None:
     found = book(windows, rules, START)
@@ -284,7 +284,7 @@ def test_booking_keeps_every_pass_and_does_not_care_for_the_order(windows: list[
     assert [w.booked for w in again] == [w.booked for w in found]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(some_passes(40), some_rules, st.sampled_from("ABC"))
 def test_removing_a_station_never_adds_booked_time(windows: list[ContactWindow], rules: Booking, gone: str) -> None:
     fewer = [w for w in windows if w.station != gone]
@@ -292,7 +292,7 @@ def test_removing_a_station_never_adds_booked_time(windows: list[ContactWindow],
 
 
 def test_two_passes_that_are_together_longer_beat_the_one_between_them() -> None:
-    crowd = [window(0, 500, "A"), window(400, 600, "B"), window(1100, 500, "C")]
+    crowd = [window(0, 500, "A"), window(400, 600, "B"), window(950, 500, "C")]
     rules = Booking(handover_s=60)
     assert [w.station for w in booked(book(crowd, rules, START))] == ["A", "C"]
     assert [w.station for w in booked(book(crowd, Booking(passes_per_day=1), START))] == ["B"]

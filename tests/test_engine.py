@@ -105,7 +105,7 @@ def test_a_verdict_made_during_a_contact_does_not_wait_for_the_next():
 def test_storage_full_loses_the_newest_and_says_so():
     flown = mission("bent_pipe", [0.0, 1.0, 2.0, 3.0], [contact(5000.0, 300.0, FAST)], storage_bytes=190_000)
     assert flown.states() == {"delivered": 2, "dropped_full": 2}
-    assert [event["tile"] for event in flown.kinds("tile_lost")] == flown.ledger.tile_ids[2:]
+    assert [event["tile"] for event in flown.kinds("tile_lost")] == list(flown.ledger.tile_ids[2:])
 
 
 def test_no_contact_at_all_ends_with_everything_incomplete():

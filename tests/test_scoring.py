@@ -110,7 +110,9 @@ def test_abstaining_is_counted_apart_and_earns_nothing_in_the_strict_view():
 
 def test_status_table_keeps_order_and_refuses_a_mix_up():
     schemas = ("flood_extent", "urban_delta")
-    made = [Verdict("a", s, VerdictStatus.NULL) for s in schemas] + [Verdict("b", s, VerdictStatus.EVENT) for s in schemas]
+    made = [Verdict("a", s, VerdictStatus.NULL) for s in schemas] + [
+        Verdict("b", s, VerdictStatus.EVENT) for s in schemas
+    ]
     assert status_table(made, schemas).tolist() == [["null", "null"], ["event", "event"]]
     with pytest.raises(InputError, match="verdict 0 is about 'flood_extent'; 'urban_delta' was expected"):
         status_table(made, schemas[::-1])

@@ -138,7 +138,12 @@ def flood_quiet(m: Made) -> Pair:
 def wetland(m: Made) -> Pair:
     """Ponds that shrink to a third."""
     land, first, second = m.fields(("dry_grass", "crop")), m.lowest(0.30), m.lowest(0.10)
-    return render(m, put(land, (first, "water"))), render(m, put(land, (first, "dry_grass"), (second, "water"))), first, second
+    return (
+        render(m, put(land, (first, "water"))),
+        render(m, put(land, (first, "dry_grass"), (second, "water"))),
+        first,
+        second,
+    )
 
 
 def wetland_quiet(m: Made) -> Pair:
@@ -287,7 +292,7 @@ def entry(case: tuple[Any, ...], made: Pair) -> dict[str, Any]:
         "change_schema": schema,
         "also": list(also),
         "label": label,
-        "source": "made by tools/make_archive.py; no picture of the Earth, the coordinates are only a place to fly over",
+        "source": "made by tools/make_archive.py; no picture of the Earth, the coordinates only say where to fly",
         "licence": "Apache-2.0",
     }
 

@@ -71,7 +71,7 @@ def draw(name: str, height_in: float, paint: Callable[[Figure], None]) -> str:
 
 def bytes_figure(metrics: Mapping[str, Any]) -> Drawing:
     """Bytes by kind of product, stacked."""
-    by_kind = metrics["bytes"]["by_kind"]
+    by_kind = dict(sorted(metrics["bytes"]["by_kind"].items()))
     words = ", ".join(f"{kind} {bytes_text(size)}" for kind, size in by_kind.items()) or "nothing was radiated"
     return Drawing(
         "bytes-by-kind",
@@ -105,7 +105,7 @@ def comparison_figure(metrics: Mapping[str, Any]) -> Drawing:
 
 def funnel_figure(metrics: Mapping[str, Any]) -> Drawing:
     """How many tiles are left after each step."""
-    steps = metrics["funnel"]
+    steps = {name: metrics["funnel"][name] for name in plotting.FUNNEL_LABELS}
     words = ", ".join(f"{plotting.FUNNEL_LABELS[name]} {count}" for name, count in steps.items())
     return Drawing(
         "funnel",
@@ -154,10 +154,13 @@ def timeline_figure(
     radiated = contacts["air_bytes"][booked].astype(float)
 
     def paint(figure: Figure) -> None:
-        top, middle_ax, bottom = figure.subplots(3, 1, sharex=True, height_ratios=(3, 3, 2))
-        plotting.contact_use(top, middle, capacity, radiated)
-        plotting.queue_over_time(middle_ax, queue["time_s"], queue["queued_bytes"], queue["storage_bytes"])
-        plotting.waiting_tiles(bottom, queue["time_s"], queue["waiting_tiles"])
+        axes = figure.subplots(4, 1, sharex=True, height_ratios=(3, 2, 2, 2))
+        plotting.contact_use(axes[0], middle, capacity, radiated)
+        plotting.bytes_over_time(axes[1], queue["time_s"], queue["queued_bytes"], "waiting for\nthe link")
+        plotting.bytes_over_time(axes[2], queue["time_s"], queue["storage_bytes"], "storage\nin use")
+        plotting.waiting_tiles(axes[3], queue["time_s"], queue["waiting_tiles"])
+        figure.align_ylabels()
+        bottom = axes[3]
         bottom.set_xlim(0.0, days)
         bottom.set_xlabel(f"days since {start} [d]")
 
@@ -166,10 +169,10 @@ def timeline_figure(
     return Drawing(
         "timeline",
         "Contacts, queue and storage over time",
-        draw("timeline", 5.6, paint),
-        "Top: each booked contact, what it could carry for the payload (outline) and what it radiated (filled). "
-        "Middle: bytes waiting for the link and mass memory in use, raw captures included. "
-        "Bottom: tiles waiting for the processor.",
+        draw("timeline", 6.6, paint),
+        "From the top: each booked contact, what it could carry for the payload (outline) and what it radiated "
+        "(filled); bytes waiting for the link; mass memory in use, raw captures included; tiles waiting for the "
+        "processor. The last three are peaks over short spans; several spacecraft share the axes.",
         f"{int(booked.sum())} booked contacts radiated {bytes_text(float(radiated.sum()))} of "
         f"{bytes_text(float(capacity.sum()))}; the queue peaks at {bytes_text(peak)}, storage at {bytes_text(store)}.",
     )

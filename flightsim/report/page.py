@@ -40,7 +40,7 @@ ul.lines { padding-left: 1.2rem; } ul.lines li { margin: .3rem 0; }
 figure { margin: 0 0 1rem; } figure svg { display: block; width: 100%; height: auto; }
 figcaption { color: var(--quiet); font-size: .9rem; margin-top: .35rem; }
 .scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .92rem; width: 100%; }
+table { border-collapse: collapse; font-size: .92rem; min-width: 50%; }
 th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--rule); text-align: left; vertical-align: top; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 td.code { font-family: ui-monospace, "DejaVu Sans Mono", monospace; font-size: .85rem; overflow-wrap: anywhere; }

@@ -90,7 +90,9 @@ def _plugin(root: Node, path: Steps, kind: str, folder: Path) -> Iterator[Fault]
     if given is not None:
         for steps, node in given.scalars():
             if isinstance(node.value, bool) and not wants_bool(config, steps):
-                yield _fault(root, (*path, "with", *steps), f"is {shown(node.value)}; true and false have no meaning here")
+                yield _fault(
+                    root, (*path, "with", *steps), f"is {shown(node.value)}; true and false have no meaning here"
+                )
 
 
 def _fallback(root: Node, folder: Path) -> Iterator[Fault]:
@@ -124,7 +126,9 @@ def _has_class(path: Path, class_name: str) -> None:
         raise InputError(f"{path.name}:{line}: the policy file is no Python: {error}") from error
     classes = [node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
     bound = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
-    imported = {a.asname or a.name for n in ast.walk(tree) if isinstance(n, (ast.Import, ast.ImportFrom)) for a in n.names}
+    imported = {
+        a.asname or a.name for n in ast.walk(tree) if isinstance(n, (ast.Import, ast.ImportFrom)) for a in n.names
+    }
     if class_name not in {*classes, *bound, *imported} and "*" not in imported:
         raise InputError(f"{path.name} has no class '{class_name}'; {hint(class_name, classes)}")
 
@@ -217,7 +221,9 @@ def _targets(root: Node, folder: Path) -> Iterator[Fault]:
         return
     where = ("targets", "use")
     if not use.lower().endswith((".geojson", ".json")):
-        message = f"is {shown(use)}; {hint(use, ('world', 'archive'))}, or a GeoJSON file that ends in .geojson or .json"
+        message = (
+            f"is {shown(use)}; {hint(use, ('world', 'archive'))}, or a GeoJSON file that ends in .geojson or .json"
+        )
         yield _fault(root, where, message)
     elif not (folder / use).is_file():
         beside = [p.name for p in folder.glob("*.*json")]

@@ -84,6 +84,8 @@ def load_scenario(source: str | Path, overrides: Sequence[str] = ()) -> Scenario
 
     Notes
     -----
+    Relative paths start from the folder of the file, for a shipped scenario from the current folder.
+
     The settings of plug-ins (``with``) are checked by their ``Config`` without building them. A policy file
     that will run in a process of its own is not executed here: its text is parsed, its settings are checked
     by the process when it starts. Other plug-in files are trusted code and are imported.
@@ -102,10 +104,12 @@ def load_scenario(source: str | Path, overrides: Sequence[str] = ()) -> Scenario
         scenario = Scenario.model_validate(data)
     except ValidationError as error:
         faults += faults_of(error, Scenario, root)
-    faults += further_faults(root, scenario, path.parent)
+    # A shipped scenario has no files beside it: what is named with it comes from where the user is.
+    folder = Path.cwd() if is_bare_name(source) and path.parent == resources.folder("scenarios") else path.parent
+    faults += further_faults(root, scenario, folder)
     if faults or scenario is None:
         raise ScenarioError.from_faults(_in_order(faults, shown_as))
-    scenario._folder = path.parent.resolve()
+    scenario._folder = folder.resolve()
     return scenario
 
 
@@ -156,7 +160,9 @@ def _extended(name: str, child: Path) -> Path:
         return scenario_path(name)
     path = child.parent / name
     if not path.resolve().is_relative_to(child.parent.resolve()):
-        raise InputError(f"is {shown(name)}, which lies outside the folder of this file; put it beside, or extend a shipped one")
+        raise InputError(
+            f"is {shown(name)}, which lies outside the folder of this file; put it beside, or extend a shipped one"
+        )
     return scenario_path(path)
 
 

@@ -29,7 +29,6 @@ from ..errors import InputError
 _TEXT_OR_NUMBER = {"type": ["string", "number"]}
 
 
-
 def _duration_text(time_s: float) -> str:
     """Text that reads back as the same float: a whole number of the largest unit, else all digits in seconds."""
     for unit in ("d", "h", "min"):
@@ -317,7 +316,7 @@ class Booking(Strict):
     """Which passes are bought."""
 
     passes_per_day: Annotated[int, Field(ge=0)] | None = None
-    """Contacts per UTC day and spacecraft over all stations, the longest first; all when absent."""
+    """Contacts per UTC day and spacecraft over all stations, chosen for the longest total; no limit when absent."""
     minimum_s: Annotated[Seconds, Field(ge=0)] = 0.0
     """Shortest pass worth booking. [s]"""
     handover_s: Annotated[Seconds, Field(ge=0)] = 60.0
@@ -436,7 +435,9 @@ class Scenario(Strict):
     def _fits(self) -> Scenario:
         for craft in self.craft:
             if craft.camera.plan == "strip" and self.scenes.use != "sizes":
-                raise ValueError(f"spacecraft.camera.plan: strip goes with scenes: {{use: sizes}}, not with {self.scenes.use}")
+                raise ValueError(
+                    f"spacecraft.camera.plan: strip goes with scenes: {{use: sizes}}, not with {self.scenes.use}"
+                )
         _once("spacecraft", [craft.name for craft in self.craft])
         if isinstance(self.stations, ShippedStations):
             _once("stations.names", self.stations.names)

@@ -2,57 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from .. import resources
 from ..areas import ScenePlace
-from ..domain import SCHEMA_IDS, Plan, Tile, TilePair, TruthTable
+from ..domain import Plan, Tile, TilePair, TruthTable
 from ..errors import InputError
 from ..protocols import PluginConfig
 from ..scenario.models import Camera, Targets
 from . import images
+from .archive_index import Case, read_index
 
-MAX_INDEX_BYTES = 16 * 2**20
 #: Tasks whose cases are pairs.
 PAIR_TASKS = ("change_pair", "quality_gate")
 Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class _Label(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
-    change: bool | None = None
-    usable: bool = True
-    mask_before: str | None = None
-    mask_after: str | None = None
-    front_row_before: float | None = None
-    front_row_after: float | None = None
-
-
-class _Case(BaseModel):
-    """One entry of ``index.json``; what is not needed here is left alone."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
-    id: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-    task: str
-    before: str | None = None
-    after: str | None = None
-    bands: tuple[str, ...] = ()
-    gsd_m: Annotated[float, Field(gt=0, le=10000)] | None = None
-    lat: Annotated[float, Field(ge=-90, le=90)] | None = None
-    lon: Annotated[float, Field(ge=-180, le=180)] | None = None
-    change_schema: str | None = None
-    also: tuple[str, ...] = ()
-    label: _Label = _Label()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +81,7 @@ class Archive:
         self._cache = images.PictureCache(config.cache_bytes)
         self._skipped: dict[str, tuple[str, ...]] = {}
         self._pictures: list[tuple[images.Picture, images.Picture]] = []
-        self._cases = self._usable(_read_index(self._index))
+        self._cases = self._usable(read_index(self._index))
         if not self._cases:
             raise InputError(f"scene archive '{folder}' has no pair of pictures; left out: {self._skipped_text()}.")
         self._rows = self._all_rows()
@@ -140,7 +112,7 @@ class Archive:
 
     # ---------------------------------------------------------------- reading
 
-    def _usable(self, cases: Sequence[_Case]) -> list[_Case]:
+    def _usable(self, cases: Sequence[Case]) -> list[Case]:
         """The cases that are pairs; the others are noted."""
         kept = []
         for case in cases:
@@ -157,7 +129,7 @@ class Archive:
             self._skipped[reason] = (*self._skipped.get(reason, ()), case.id)
         return kept
 
-    def _inside(self, case: _Case, text: str) -> Path:
+    def _inside(self, case: Case, text: str) -> Path:
         """A path of the index, which must stay inside the archive."""
         what = f"archive case '{case.id}': path '{text}'"
         if not text or "\x00" in text or Path(text).is_absolute():
@@ -167,7 +139,7 @@ class Archive:
             raise InputError(f"{what} leads out of the archive folder; move the file into it.")
         return path
 
-    def _open(self, case: _Case, before: str, after: str) -> tuple[images.Picture, images.Picture]:
+    def _open(self, case: Case, before: str, after: str) -> tuple[images.Picture, images.Picture]:
         if not case.bands:
             raise InputError(f"archive case '{case.id}' names no bands; 'bands' must list them in the file's order.")
         try:
@@ -202,9 +174,7 @@ class Archive:
                 rows.append(_Row(number, place, window, changed, labelled))
         return rows
 
-    def _slice_label(
-        self, differs: NDArray[np.bool_] | None, window: tuple[int, int, int, int]
-    ) -> tuple[bool, bool]:
+    def _slice_label(self, differs: NDArray[np.bool_] | None, window: tuple[int, int, int, int]) -> tuple[bool, bool]:
         """Whether a slice of a positive case changed, and whether that is known."""
         if differs is None:
             return False, False
@@ -291,7 +261,7 @@ class Archive:
         rows = np.asarray(plan.scene_row, dtype=np.int64)
         if len(rows) != len(plan):
             raise InputError("scenes 'archive' fly over the archive's own places; write targets: {use: archive}.")
-        if len(rows) and not (0 <= rows.min() and rows.max() < len(self._rows)):
+        if len(rows) and (rows.min() < 0 or rows.max() >= len(self._rows)):
             raise InputError(
                 f"the plan asks for archive row {rows.max()}; the archive has the rows 0 to {len(self._rows) - 1}."
             )
@@ -373,9 +343,7 @@ def slice_windows(rows: int, cols: int, slice_px: int | None) -> list[tuple[int,
 
     down, across = edges(rows).tolist(), edges(cols).tolist()
     return [
-        (down[i], down[i + 1], across[j], across[j + 1])
-        for i in range(len(down) - 1)
-        for j in range(len(across) - 1)
+        (down[i], down[i + 1], across[j], across[j + 1]) for i in range(len(down) - 1) for j in range(len(across) - 1)
     ]
 
 
@@ -383,37 +351,3 @@ def _line_rows(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Mean row of a line in each column, shape (columns,); 0 where it has none."""
     rows = np.arange(mask.shape[0])[:, None]
     return np.asarray((mask * rows).sum(axis=0) / np.maximum(mask.sum(axis=0), 1))
-
-
-def _read_index(path: Path) -> list[_Case]:
-    if path.stat().st_size > MAX_INDEX_BYTES:
-        raise InputError(f"{path} has {path.stat().st_size} bytes; {MAX_INDEX_BYTES} is the most.")
-
-    def no_constant(text: str) -> Any:
-        raise ValueError(f"{text} is no JSON number")
-
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"), parse_constant=no_constant)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is no JSON file: {error}.") from error
-    if not isinstance(document, dict) or document.get("version") != 1 or not isinstance(document.get("cases"), list):
-        raise InputError(f'{path} must hold {{"version": 1, "cases": [...]}}.')
-    cases: list[_Case] = []
-    faults: list[str] = []
-    for number, entry in enumerate(document["cases"]):
-        name = entry.get("id") if isinstance(entry, dict) else None
-        where = f"{path}: case {number}" + (f" '{name}'" if isinstance(name, str) else "")
-        try:
-            case = _Case.model_validate(entry)
-        except ValidationError as error:
-            faults += [f"{where}: {'.'.join(map(str, e['loc'])) or 'entry'}: {e['msg']}" for e in error.errors()]
-            continue
-        if any(case.id == other.id for other in cases):
-            faults.append(f"{where}: the id is used twice")
-        for schema in (case.change_schema, *case.also):
-            if schema is not None and schema not in SCHEMA_IDS:
-                faults.append(f"{where}: unknown schema '{schema}'; allowed are {', '.join(SCHEMA_IDS)}")
-        cases.append(case)
-    if faults:
-        raise InputError("\n".join(faults))
-    return cases

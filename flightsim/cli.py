@@ -1,0 +1,305 @@
+"""The commands. Results go to stdout, everything else to stderr; exit codes: 0 done, 1 the run failed, 2 wrong input."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from collections.abc import Callable, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .errors import FlightsimError, InputError, MissingExtra, ScenarioError
+
+SCENARIO = click.argument("file", metavar="FILE")
+SETTINGS = click.option(
+    "--set", "settings", multiple=True, metavar="PATH=VALUE", help="Change one value, such as link.payload_share=0.5."
+)
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def _told(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Our errors become their message on stderr and an exit code; a traceback is a defect."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except (InputError, MissingExtra) as error:
+            click.echo(str(error), err=True)
+            raise SystemExit(2) from None
+        except FlightsimError as error:
+            click.echo(f"the run failed: {error}", err=True)
+            raise SystemExit(1) from None
+        except OSError as error:
+            where = f" '{error.filename}'" if error.filename else ""
+            click.echo(f"the file system said no{where}: {error.strerror or error}", err=True)
+            raise SystemExit(2) from None
+        except KeyboardInterrupt:
+            click.echo("interrupted; what was written is no finished run", err=True)
+            raise SystemExit(130) from None
+
+    return wrapped
+
+
+def _print_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=2, allow_nan=False))
+
+
+def _table(rows: Sequence[dict[str, Any]], columns: Sequence[tuple[str, str, Callable[[Any], str]]]) -> None:
+    """Aligned columns of (key, heading, format)."""
+    cells = [[heading for _, heading, _ in columns]]
+    cells += [[form(row[key]) for key, _, form in columns] for row in rows]
+    widths = [max(len(line[k]) for line in cells) for k in range(len(columns))]
+    for line in cells:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(metadata.version("flightsim"), prog_name="flightsim")
+def main() -> None:
+    """What should a satellite send down? Simulates orbit, tiles, verdicts, policy and downlink.
+
+    FILE is a scenario of your own, or the bare name of a shipped one: `flightsim new --list`.
+    """
+
+
+@main.command()
+@click.argument("name", required=False)
+@click.option("--from", "source", default="default", show_default=True, help="Shipped scenario to copy.")
+@click.option("--list", "listing", is_flag=True, help="List the shipped scenarios with their questions.")
+@_told
+def new(name: str | None, source: str, listing: bool) -> None:
+    """Copy a shipped scenario to NAME.yaml to start from: `flightsim new mine --from default`."""
+    from .scenario import shipped_scenarios
+    from .scenario.suggest import nearest
+
+    shipped = shipped_scenarios()
+    if listing:
+        for known, path in shipped.items():
+            first = path.read_text(encoding="utf-8").splitlines()[0].removeprefix("#").strip()
+            click.echo(f"{known:14s} {first}")
+        return
+    if name is None:
+        raise InputError("new needs a NAME: flightsim new mine --from default; or --list.")
+    if source not in shipped:
+        near = nearest(source, shipped)
+        guess = f" Did you mean '{near}'?" if near else ""
+        raise InputError(f"no scenario '{source}' is shipped; there are {', '.join(shipped)}.{guess}")
+    target = Path(name if name.endswith((".yaml", ".yml")) else f"{name}.yaml")
+    try:
+        with target.open("x", encoding="utf-8") as out:
+            out.write(shipped[source].read_text(encoding="utf-8"))
+    except FileExistsError:
+        raise InputError(f"{target} exists already; nothing was written. Choose another name.") from None
+    click.echo(f"{target} is a copy of '{source}'. Next: flightsim validate {target}; flightsim run {target}")
+
+
+@main.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@SETTINGS
+@AS_JSON
+@_told
+def validate(files: tuple[str, ...], settings: tuple[str, ...], as_json: bool) -> None:
+    """Check scenarios; every fault at once as file:line: `flightsim validate mine.yaml`."""
+    from .scenario import load_scenario
+
+    faults: list[dict[str, Any]] = []
+    for file in files:
+        try:
+            load_scenario(file, settings)
+            if not as_json:
+                click.echo(f"{file}: right")
+        except ScenarioError as error:
+            found = [{"file": f.file, "line": f.line, "path": f.path, "message": f.message} for f in error.faults]
+            faults += found or [{"file": file, "line": 0, "path": "", "message": str(error)}]
+            if not as_json:
+                click.echo(str(error), err=True)
+        except InputError as error:
+            faults.append({"file": file, "line": 0, "path": "", "message": str(error)})
+            if not as_json:
+                click.echo(str(error), err=True)
+    if as_json:
+        _print_json({"ok": not faults, "faults": faults})
+    if faults:
+        raise SystemExit(2)
+
+
+@main.command()
+@SCENARIO
+@SETTINGS
+@AS_JSON
+@_told
+def passes(file: str, settings: tuple[str, ...], as_json: bool) -> None:
+    """List contact windows, booked or not: `flightsim passes default`."""
+    from .contacts import contacts_for, passes_rows
+    from .scenario import load_scenario
+
+    scenario = load_scenario(file, settings)
+    rows = passes_rows(scenario, contacts_for(scenario))
+    if as_json:
+        _print_json(rows)
+        return
+    flag = {True: "yes", False: "-"}
+    _table(
+        [{**row, "cut": row["truncated_start"] or row["truncated_end"]} for row in rows],
+        [
+            ("spacecraft", "spacecraft", str),
+            ("station", "station", str),
+            ("aos", "AOS (UTC)", str),
+            ("tca", "TCA (UTC)", lambda text: text[11:]),
+            ("los", "LOS (UTC)", lambda text: text[11:]),
+            ("duration_s", "s", lambda x: f"{x:.0f}"),
+            ("max_elevation_deg", "max el. deg", lambda x: f"{x:.1f}"),
+            ("capacity_bytes", "capacity B", lambda x: f"{x:,}" if x else "-"),
+            ("booked", "booked", flag.__getitem__),
+            ("cut", "truncated", flag.__getitem__),
+        ],
+    )
+    booked = sum(row["booked"] for row in rows)
+    click.echo(f"{len(rows)} passes, {booked} booked", err=True)
+
+
+def _progress(quiet: bool) -> tuple[Callable[[float], None] | None, Callable[[], None]]:
+    """A bar on a terminal, nothing in a pipe."""
+    if quiet or not sys.stderr.isatty():
+        return None, lambda: None
+    bar = click.progressbar(length=100, label="flying", file=sys.stderr)
+    bar.__enter__()
+    seen = [0]
+
+    def step(share: float) -> None:
+        now = int(100 * share)
+        bar.update(now - seen[0])
+        seen[0] = now
+
+    return step, lambda: bar.__exit__(None, None, None)
+
+
+@main.command()
+@SCENARIO
+@click.option("--policy", help="Another policy, by name or ./file.py:Class, with its default settings.")
+@click.option("--seed", type=click.IntRange(min=0), help="Another seed.")
+@SETTINGS
+@click.option("--out", type=click.Path(path_type=Path), help="Run folder. Default: runs/NAME-POLICY-sSEED-DIGEST.")
+@click.option(
+    "--resume", is_flag=True, help="Keep a finished run of the same scenario; start an interrupted one again."
+)
+@AS_JSON
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+@_told
+def run(
+    file: str, policy: str | None, seed: int | None, settings: tuple[str, ...], out: Path | None, resume: bool,
+    as_json: bool, quiet: bool,
+) -> None:  # fmt: skip
+    """Simulate a scenario; print the summary, write the run folder: `flightsim run default --policy bent_pipe`."""
+    from . import runs
+    from .scenario import load_scenario
+
+    scenario = load_scenario(file, settings)
+    if policy is not None:
+        scenario = runs.with_choices(scenario, policy=runs.policy_from_here(policy))
+    step, close = _progress(quiet)
+    try:
+        result = runs.run(scenario, seed=seed, out=out, resume=resume, progress=step)
+    finally:
+        close()
+    if as_json:
+        _print_json({**result.metrics, "run_folder": str(result.folder)})
+    else:
+        for line in result.summary_lines():
+            click.echo(line)
+        click.echo(f"run folder: {result.folder}", err=True)
+    if result.failed:
+        click.echo("the run failed: see the notes above; its numbers are not reproducible", err=True)
+        raise SystemExit(1)
+
+
+@main.command()
+@SCENARIO
+@SETTINGS
+@AS_JSON
+@_told
+def perceive(file: str, settings: tuple[str, ...], as_json: bool) -> None:
+    """Let the payload look at every pair once, store and score its verdicts: `flightsim perceive real-images`."""
+    from . import runs
+    from .scenario import load_scenario
+
+    result = runs.perceive(load_scenario(file, settings))
+    if as_json:
+        _print_json(result.as_dict())
+        return
+    for line in result.table_lines():
+        click.echo(line)
+
+
+@main.command()
+@click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
+@_told
+def report(run_folder: Path) -> None:
+    """Write report.html into a run folder: `flightsim report runs/default-budgeted-s7-...`."""
+    from .report import write_report
+
+    click.echo(str(write_report(run_folder)))
+
+
+@main.command()
+@AS_JSON
+@_told
+def plugins(as_json: bool) -> None:
+    """List what is found, and from where."""
+    from . import registry
+
+    rows = [
+        {"kind": entry.kind, "name": entry.name, "target": entry.target, "distribution": entry.distribution}
+        for entry in registry.entries()
+    ]
+    if as_json:
+        _print_json({"rows": rows})
+        return
+    _table(rows, [(key, key, str) for key in ("kind", "name", "target", "distribution")])
+    for (kind, name), entries in registry.duplicates().items():
+        owners = ", ".join(entry.distribution for entry in entries)
+        click.echo(f"{kind} '{name}' is offered by {owners}: uninstall all but one", err=True)
+
+
+@main.command()
+@click.argument("name")
+@click.option("--kind", help="policies, payloads, links, scenes or faults, where a name is not clear.")
+@click.option("--with", "settings", metavar="JSON", help='Settings, such as \'{"command": ["perl", "surest.pl"]}\'.')
+@AS_JSON
+@_told
+def check(name: str, kind: str | None, settings: str | None, as_json: bool) -> None:
+    """Check a plug-in against its contract: `flightsim check ./my_policy.py:MyPolicy`."""
+    from .testing import check_plugin
+
+    try:
+        given = json.loads(settings) if settings else None
+    except ValueError as error:
+        raise InputError(f"--with is no JSON: {error}.") from None
+    if given is not None and not isinstance(given, dict):
+        raise InputError('--with must be a JSON object, such as {"min_confidence": 0.7}.')
+    results = check_plugin(name, kind, Path.cwd(), given)
+    if as_json:
+        _print_json({"rows": [{"name": r.name, "ok": r.ok, "detail": r.detail} for r in results]})
+    else:
+        for result in results:
+            click.echo(f"{'ok  ' if result.ok else 'FAIL'}  {result.name}: {result.detail}")
+    if not all(result.ok for result in results):
+        raise SystemExit(1)
+
+
+@main.command()
+@_told
+def doctor() -> None:
+    """Look for problems of the installation."""
+    from .doctor import findings
+
+    rows = findings()
+    for row in rows:
+        click.echo(f"{'ok  ' if row.ok else 'FAIL'}  {row.what}: {row.detail}")
+    if not all(row.ok for row in rows):
+        raise SystemExit(1)
