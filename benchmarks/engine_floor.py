@@ -42,20 +42,18 @@ def main() -> None:
         payload.open()
         with tempfile.TemporaryDirectory() as folder, (Path(folder) / "events.jsonl").open("w") as file:
             started = time.process_time()
-            record, *_ = runs._fly(scenario, world, payload, EventLog(file if log else None), None)
+            record, *_ = runs.simulate(scenario, world, payload, EventLog(file if log else None), None)
             timings[name] = time.process_time() - started
             file.flush()
             size = (Path(folder) / "events.jsonl").stat().st_size
-        print(
-            f"engine, {name}: {timings[name]:.2f} CPU s, {tiles / timings[name]:,.0f} tiles per CPU second, log {size / 1e6:.0f} MB"
-        )
+        speed = tiles / timings[name]
+        print(f"engine, {name}: {timings[name]:.2f} CPU s, {speed:,.0f} tiles per CPU second, log {size / 1e6:.0f} MB")
     # One SimPy event a capture, one a service, one or two a file.
     count = 2 * tiles + 2 * len(record.items)
     bare = skeleton(count)
     print(f"bare SimPy, {count} events: {bare:.2f} CPU s, {tiles / bare:,.0f} tiles per CPU second if that were all")
-    print(
-        f"ratio engine / bare: {timings['full log'] / bare:.1f} with the full log, {timings['tables only'] / bare:.1f} without"
-    )
+    full, tables = timings["full log"] / bare, timings["tables only"] / bare
+    print(f"ratio engine / bare: {full:.1f} with the full log, {tables:.1f} without")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The commands. Results go to stdout, everything else to stderr; exit codes: 0 done, 1 the run failed, 2 wrong input."""
+"""The commands. Results go to stdout, the rest to stderr; exit codes: 0 done, 1 the run failed, 2 wrong input."""
 
 from __future__ import annotations
 
@@ -34,6 +34,10 @@ def _told(command: Callable[..., Any]) -> Callable[..., Any]:
         except FlightsimError as error:
             click.echo(f"the run failed: {error}", err=True)
             raise SystemExit(1) from None
+        except BrokenPipeError:
+            # The reader of the pipe has gone (`| head`); Python would complain once more at exit.
+            sys.stdout = None
+            raise SystemExit(0) from None
         except OSError as error:
             where = f" '{error.filename}'" if error.filename else ""
             click.echo(f"the file system said no{where}: {error.strerror or error}", err=True)

@@ -28,7 +28,7 @@ def resolve(compute: Compute) -> Compute:
         hint = f" Did you mean '{near[0]}'?" if near else ""
         raise InputError(f"compute.use is '{compute.use}'; allowed are {', '.join(known)}.{hint}")
     profile = json.loads(path.read_text(encoding="utf-8"))
-    given = compute.model_dump(exclude_unset=True)
+    given = {name: value for name, value in compute.model_dump().items() if value is not None}
     return Compute.model_validate({**profile["settings"], **given})
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 from . import registry, resources
+from .errors import MissingExtra, PluginError
 from .perception import cache_folder
+
+_REQUIREMENT = re.compile(r"^([A-Za-z0-9._-]+)\s*(?:>=\s*([0-9.]+))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,37 +27,72 @@ class Finding:
 def findings() -> list[Finding]:
     """Python, packages, plug-ins, shipped folders, the common package names, the cache."""
     rows = [Finding("Python", sys.version_info >= (3, 11), f"{sys.version.split()[0]}; flightsim needs 3.11 or newer")]
-    rows += [_requirement(text) for text in metadata.requires("flightsim") or () if "extra ==" not in text]
+    try:
+        wanted = metadata.requires("flightsim") or []
+    except metadata.PackageNotFoundError:
+        rows.append(Finding("flightsim", False, "has no package metadata; run `pip install -e .`"))
+        wanted = []
+    rows += [_requirement(text) for text in wanted if "extra ==" not in text]
     rows += [_owner(name) for name in registry.COMMON_NAMES]
     rows += [_folder(name) for name in ("schemas", "scenarios", "land", "stations", "orbits", "compute", "archive")]
-    count = len(registry.entries())
-    detail = f"{count} found" if count else "no entry points are installed; reinstall flightsim"
-    rows.append(Finding("plug-ins", count > 0, detail))
-    for (kind, name), entries in registry.duplicates().items():
-        owners = ", ".join(entry.distribution for entry in entries)
-        rows.append(Finding(f"{kind} '{name}'", False, f"offered by {owners}; uninstall all but one"))
+    rows += _plugins()
     rows.append(_cache())
     return rows
 
 
 def _requirement(text: str) -> Finding:
-    name = text.split(";")[0].strip()
-    for sign in "<>=!~[ (":
-        name = name.split(sign)[0]
+    match = _REQUIREMENT.match(text)
+    name, least = (match[1], match[2]) if match is not None else (text, None)
     try:
-        return Finding(name, True, f"{metadata.version(name)} (wanted: {text})")
+        have = metadata.version(name)
     except metadata.PackageNotFoundError:
         return Finding(name, False, f"not installed; pip install '{text}'")
+    if least is not None and _numbers(have) < _numbers(least):
+        return Finding(name, False, f"{have} is too old; pip install '{text}'")
+    return Finding(name, True, f"{have} (wanted: {text})")
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
 
 
 def _owner(name: str) -> Finding:
-    ours = Path(__file__).resolve().parent.parent / name
-    origin = registry.origin_of(name)
-    if origin is not None and origin.resolve() in (ours, ours / "__init__.py"):
-        return Finding(f"package '{name}'", True, "is flightsim's own")
-    return Finding(
-        f"package '{name}'", False, f"would be imported from {origin}; move that file away or start elsewhere"
-    )
+    """Whether the package is ours, and whether a second owner waits further down the module path."""
+    home = Path(__file__).resolve().parent.parent
+    what = f"package '{name}'"
+    try:
+        registry.guard(name)
+    except PluginError as error:
+        return Finding(what, False, str(error))
+    others = []
+    for entry in dict.fromkeys(Path(entry or ".").resolve() for entry in sys.path):
+        for candidate in (entry / name / "__init__.py", entry / f"{name}.py"):
+            if candidate.is_file() and candidate != home / name / "__init__.py":
+                others.append(str(candidate))
+    if others:
+        detail = f"has two owners, {home / name} and {', '.join(others)}: rename or uninstall the other"
+        return Finding(what, False, detail)
+    return Finding(what, True, "is flightsim's own")
+
+
+def _plugins() -> list[Finding]:
+    """Every entry point is loaded, so that a broken one is told here and not in the middle of a run."""
+    rows = []
+    for kind in registry.KINDS:
+        names = registry.names(kind)
+        broken = []
+        for name in names:
+            try:
+                registry.find(kind, name)
+            except (PluginError, MissingExtra) as error:
+                broken.append(str(error))
+        if broken:
+            rows.append(Finding(kind, False, " ".join(broken)))
+        elif not names and kind in ("policies", "payloads", "links", "scenes"):
+            rows.append(Finding(kind, False, "no entry points are installed; run `pip install -e .`"))
+        else:
+            rows.append(Finding(kind, True, ", ".join(names) or "none installed"))
+    return rows
 
 
 def _folder(name: str) -> Finding:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from .protocols import PluginConfig
-from .scenario.models import BitPerSecond, Seconds
+from .scenario.quantities import BitPerSecond, Seconds
 
 
 class ConstantConfig(PluginConfig):

@@ -28,7 +28,7 @@ from .quality import (
 )
 from .recorder import ACTIONS, STATES, RunRecord
 from .references import Reference, References, ReferenceSizes
-from .resampling import MIN_POSITIVE_CLUSTERS, RESAMPLES, bootstrap, cluster_sums
+from .resampling import MIN_POSITIVE_CLUSTERS, RESAMPLES, Interval, bootstrap, cluster_sums
 
 if TYPE_CHECKING:
     from .scenario.models import Use
@@ -237,6 +237,9 @@ def _intervals(
             rng.stream(seed, "bootstrap"),
             RESAMPLES,
         )
+    if 0 < 0.99 * bytes_["capacity"] < min(bytes_["air"], bytes_["bent_pipe_windows"]):
+        why = "the run and the bent pipe both fill the link: its capacity sets the bytes, not the sample of clusters"
+        found["saved_fraction"] = Interval(None, None, reason=why)
     for name, interval in found.items():
         holder, path = places[name]
         holder["ci95"][name] = interval.as_list()

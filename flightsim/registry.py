@@ -230,7 +230,7 @@ def isolated_policy(use: str, settings: Mapping[str, Any], folder: Path, watchdo
     """
     path, class_name = file_of(use, folder)
     process = find("policies", "process")
-    policy: Policy = process.for_file(path, class_name, dict(settings), watchdog_s)  # type: ignore[attr-defined]
+    policy: Policy = process.for_file(path, class_name, dict(settings), watchdog_s)
     return policy
 
 
@@ -240,17 +240,20 @@ def isolated_policy(use: str, settings: Mapping[str, Any], folder: Path, watchdo
 def file_of(use: str, folder: Path) -> tuple[Path, str]:
     """File and class that "./file.py:Class" names; nothing is executed.
 
+    A relative path stays inside the folder. An absolute one is for callers that chose it themselves, such as
+    ``--policy`` on the command line; in a scenario file it is a fault.
+
     Raises
     ------
     PluginError
-        It is no regular Python file inside the folder.
+        It is no regular Python file, or lies outside the folder.
     """
     text, _, class_name = use.rpartition(":")
     if not text.endswith(".py") or not class_name.isidentifier():
         raise PluginError(f"'{use}' is no plug-in of a file; write \"./file.py:Class\", relative to the scenario.")
     base = folder.resolve()
     path = (base / text).resolve()
-    if Path(text).is_absolute() or not path.is_relative_to(base):
+    if not Path(text).is_absolute() and not path.is_relative_to(base):
         raise PluginError(f"'{text}' lies outside the scenario's folder; put the file beside or below the scenario.")
     if not path.is_file():
         beside = [f"./{p.name}" for p in base.glob("*.py")]

@@ -151,7 +151,7 @@ def run(
     payload.open()
     log_file = (folder / "events.jsonl.tmp").open("w", encoding="utf-8") if folder is not None and events else None
     try:
-        record, ledger, sizer, identities = _fly(scenario, world, payload, EventLog(log_file), progress)
+        record, ledger, sizer, identities = simulate(scenario, world, payload, EventLog(log_file), progress)
         rates = {schema: payload.rates(schema) for schema in scenario.payload.schemas}
         values = metrics.compute_metrics(
             record,
@@ -190,13 +190,14 @@ def _claim(folder: Path, scenario: Scenario, resume: bool) -> None:
     runfolder.write_file(folder / "scenario.yaml", dump_scenario(scenario).encode())
 
 
-def _fly(
+def simulate(
     scenario: Scenario,
     world: World,
     payload: PayloadBackend,
     log: EventLog,
-    progress: Callable[[float], None] | None,
+    progress: Callable[[float], None] | None = None,
 ) -> tuple[RunRecord, Ledger, Sizer, dict[str, Any]]:
+    """The simulation alone, without metrics and files: record, ledger, sizes, and who was eye and clock."""
     plan, truth = world.plan, world.truth
     first = scenario.craft[0]
     sizer = Sizer(world.scenes, plan, first.radio)
@@ -233,9 +234,9 @@ def _fly(
                 processor=compute.Processor(world.propagators[index].period_s, settings.duty),
                 queue_limit=settings.queue,
                 seconds_per_question=seconds,
-                prefilter_s=settings.prefilter_s,
-                load_s=settings.load_s,
-                energy_j=settings.energy_j,
+                prefilter_s=settings.prefilter_s or 0.0,
+                load_s=settings.load_s or 0.0,
+                energy_j=settings.energy_j or 0.0,
                 memory=MassMemory(craft.storage_bytes),
                 policy=policy,
                 policy_name=Path(scenario.policy.use).name,

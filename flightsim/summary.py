@@ -11,6 +11,8 @@ from .units import bytes_text, duration_text
 MAX_LINES = 15
 #: Longest note that is printed whole.
 _NOTE_CHARACTERS = 200
+#: Shares nearer to nothing or all are not told apart from each other. [%]
+_SMALLEST_PERCENT = 1e-4
 
 
 def summary_lines(metrics: Mapping[str, Any], context: Mapping[str, Any]) -> list[str]:
@@ -60,8 +62,8 @@ def headline(metrics: Mapping[str, Any], context: Mapping[str, Any]) -> tuple[st
 
 def _saved_line(metrics: Mapping[str, Any]) -> str:
     values, reasons = metrics["bytes"], metrics["reasons"]
-    saved = _percent(values["saved_fraction"], reasons, "bytes.saved_fraction")
-    interval = _interval(values["ci95"]["saved_fraction"])
+    interval = values["ci95"]["saved_fraction"]
+    saved = _percent(values["saved_fraction"], interval, reasons, "bytes.saved_fraction")
     event = (
         f"{bytes_text(values['per_true_event'])} per true event"
         if values["per_true_event"] is not None
@@ -75,7 +77,7 @@ def _saved_line(metrics: Mapping[str, Any]) -> str:
     else:
         other = "none"
     return (
-        f"bytes saved {saved}{interval}: sent {bytes_text(values['air'])}, "
+        f"bytes saved {saved}: sent {bytes_text(values['air'])}, "
         f"bent pipe {bytes_text(values['bent_pipe_windows'])} on the same captures and passes; {event}; "
         f"cheapest no-VLM at this F1: {other}"
     )
@@ -83,13 +85,13 @@ def _saved_line(metrics: Mapping[str, Any]) -> str:
 
 def _retained_line(metrics: Mapping[str, Any], context: Mapping[str, Any]) -> str:
     quality, reasons, people = metrics["quality"], metrics["reasons"], metrics["population"]
-    retained = _percent(quality["f1_retained"], reasons, "quality.f1_retained")
-    interval = _interval(quality["ci95"]["f1_retained"])
+    interval = quality["ci95"]["f1_retained"]
+    retained = _percent(quality["f1_retained"], interval, reasons, "quality.f1_retained")
     hindsight = quality["hindsight"]["same_model"]["bound"]
     eye = str(context["eye"]) + (" (statistical, answers from truth)" if context.get("eye_needs_truth") else "")
     prevalence = people["prevalence"]
     return (
-        f"F1 retained {retained}{interval}: {_number(quality['ground']['f1'])} of "
+        f"F1 retained {retained}: {_number(quality['ground']['f1'])} of "
         f"{_number(quality['bent_pipe_unlimited']['f1'])} with unlimited link; "
         f"bent pipe {_number(quality['bent_pipe_windows']['f1'])}, "
         f"best no-VLM at these bytes {_number(quality['no_vlm']['best_f1_at_bytes'])}, "
@@ -207,25 +209,33 @@ def _signed(value: float | None) -> str:
 
 
 def _share(value: float) -> str:
-    """A share as a percentage with at least two significant digits, never rounded to all or nothing. [%]"""
+    """A share in per cent with at least two significant digits, never rounded to all or nothing. [%]"""
     percent = 100.0 * value
+    if 0.0 < percent < _SMALLEST_PERCENT:
+        return f"<{_SMALLEST_PERCENT:g} %"
+    if 0.0 < 100.0 - percent < _SMALLEST_PERCENT:
+        return f">{100.0 - _SMALLEST_PERCENT:g} %"
+    return f"{percent:.{_digits(percent)}f} %"
+
+
+def _digits(percent: float) -> int:
+    """Decimals that show two significant digits of a percentage's distance from the nearer of 0 and 100."""
     rest = min(abs(percent), abs(100.0 - percent))
-    if rest in (0.0, 100.0):
-        return f"{percent:.0f} %"
-    digits = max(0, min(4, 1 - math.floor(math.log10(rest)))) if rest < 10 else 0
-    return f"{percent:.{digits}f} %"
+    if rest == 0.0 or rest >= 10.0:
+        return 0
+    return max(0, min(5, 1 - math.floor(math.log10(rest))))
 
 
-def _percent(value: float | None, reasons: Mapping[str, str], path: str) -> str:
-    return f"null ({reasons[path]})" if value is None else _share(value)
-
-
-def _interval(bounds: Sequence[float] | None) -> str:
-    """`` [low-high]`` in per cent."""
+def _percent(value: float | None, bounds: Sequence[float] | None, reasons: Mapping[str, str], path: str) -> str:
+    """A share with its interval, all with the decimals of the share itself; or null with its reason. [%]"""
+    if value is None:
+        return f"null ({reasons[path]})"
     if bounds is None:
-        return ""
-    low, high = (_share(bound).removesuffix(" %") for bound in bounds)
-    return f" [{low} to {high}]" if bounds[0] < 0 else f" [{low}-{high}]"
+        return _share(value)
+    digits = _digits(100.0 * value)
+    # Adding zero turns a rounded -0.0 into 0.0.
+    low, high = (f"{round(100.0 * bound, digits) + 0.0:.{digits}f}" for bound in bounds)
+    return f"{_share(value)} [{low} to {high}]" if low.startswith("-") else f"{_share(value)} [{low}-{high}]"
 
 
 def _plain_interval(bounds: Sequence[float] | None) -> str:

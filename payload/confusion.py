@@ -165,9 +165,7 @@ class Confusion:
             cloudy = pair.after.cloud_fraction is not None and pair.after.cloud_fraction > gate
             for j, schema in enumerate(schemas):
                 if cloudy:
-                    answers.append(
-                        Verdict(tile, schema, VerdictStatus.UNCLASSIFIABLE, None, None, self._name, cloud)
-                    )
+                    answers.append(Verdict(tile, schema, VerdictStatus.UNCLASSIFIABLE, None, None, self._name, cloud))
                 elif invalid_rows[i][j]:
                     answers.append(
                         Verdict(tile, schema, VerdictStatus.INVALID, None, None, self._name, "parse failure", tokens)

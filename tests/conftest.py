@@ -13,5 +13,7 @@ def shared(relative: str) -> Path:
     """Path of a reference or data file; skips the test, saying so, where the folder is absent."""
     path = SHARED / relative
     if not path.exists():
-        pytest.skip(f"SKIPPED LOUDLY: ../shared/{relative} is absent; this check against an independent source did not run")
+        pytest.skip(
+            f"SKIPPED LOUDLY: ../shared/{relative} is absent; this check against an independent source did not run"
+        )
     return path

@@ -1,5 +1,7 @@
 """The flight, on small missions written by hand: every tile ends once, every byte is accounted for."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -243,7 +245,7 @@ def test_the_cost_that_a_policy_sees_is_what_the_queue_grows_by():
         policy = Careful()
         policy.action = action
         mission(policy, [0.0, 1.0, 2.0, 3.0], [])
-        for (before, costs), (after, _) in zip(grew, grew[1:], strict=False):
+        for (before, costs), (after, _) in pairwise(grew):
             assert after - before == costs[action]
 
 

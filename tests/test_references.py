@@ -149,8 +149,8 @@ def test_the_reference_is_what_the_engine_does_with_the_bent_pipe_policy(storage
     assert reference.dropped.tolist() == dropped.tolist()
     assert dropped.any() == (storage_bytes < 10**9)
     assert np.array_equal(reference.delivered, ~np.isnan(record.delivered_s))
-    # A file that meets an idle link starts up to one byte later than in the engine: at most one more frame's time.
-    assert reference.delivered_s == pytest.approx(record.delivered_s, abs=FRAME * 8 / 50_000.0, nan_ok=True)
+    # Whole bytes here, floats there: a file may end in the frame beside, which is one frame's time.
+    assert reference.delivered_s == pytest.approx(record.delivered_s, abs=1.001 * FRAME * 8 / 50_000.0, nan_ok=True)
     assert reference.air_bytes == pytest.approx(record.contact_air_bytes.sum(), abs=3 * FRAME)
     assert air.sum() == pytest.approx(reference.air_bytes)
 

@@ -129,8 +129,10 @@ def test_a_killed_run_leaves_nothing_that_looks_finished(tmp_path):
     assert "interrupted" in report.stderr
 
 
-def test_policies_differ_and_nothing_keeps_nothing(short):
-    scenario, world = short
+def test_policies_differ_and_nothing_keeps_nothing():
+    """On the whole default scenario, where the budget binds."""
+    scenario = fs.load_scenario("default")
+    world = prepare(scenario)
     got = {
         name: fs.run(scenario, policy=name, write=False, world=world).metrics
         for name in ("bent_pipe", "cloud_filter", "thumbnails_only", "verdicts_only", "budgeted", "nothing")
@@ -144,7 +146,9 @@ def test_policies_differ_and_nothing_keeps_nothing(short):
     assert f1["budgeted"] > f1["bent_pipe"] + 0.1
     ceiling = got["budgeted"]["quality"]["fused_unlimited"]["f1"]
     assert max(value for value in f1.values() if value is not None) <= ceiling + 0.03
-    assert len({round(value, 3) for value in air.values()}) == 6
+    # Bent pipe and cloud filter both fill the link; what differs there is what the bytes show.
+    assert f1["cloud_filter"] > f1["bent_pipe"] + 0.03
+    assert len({(air[name], f1[name]) for name in got}) == len(got)
 
 
 def test_the_same_seed_is_the_same_world_for_every_policy(short):

@@ -111,7 +111,8 @@ def mission(
         name="s", rows=list(range(len(plan))), clock=CapacityClock(contacts, sizer.zone_bytes, sizer.frame_bytes),
         contact_rows=list(range(len(contacts))), processor=Processor(5700.0, duty), queue_limit=queue_limit,
         seconds_per_question=seconds_per_question, prefilter_s=0.0, load_s=load_s, energy_j=1.0,
-        memory=MassMemory(storage_bytes), policy=chosen, policy_name=str(policy), fallback=fallback or load_policy("verdicts_only"),
+        memory=MassMemory(storage_bytes), policy=chosen, policy_name=str(policy),
+        fallback=fallback or load_policy("verdicts_only"),
         fallback_name="verdicts_only",
     )  # fmt: skip
     fly([craft], ledger, scenes, book, sizer, schemas, dict.fromkeys(schemas, prevalence), horizon_s, deadline_s)

@@ -46,7 +46,11 @@ def scenario_page() -> str:
         for name, field in model.model_fields.items():
             key = field.alias or name
             inner = _models(field.annotation)
-            default = "required" if field.is_required() else ("see below" if inner else f"`{field.get_default(call_default_factory=True)}`")
+            default = (
+                "required"
+                if field.is_required()
+                else ("see below" if inner else f"`{field.get_default(call_default_factory=True)}`")
+            )
             lines.append(f"| `{key}` | {default} | {(field.description or '').replace('|', '/')} |")
             prefix = "" if model is Scenario else f"{path}."
             pending.extend((f"{prefix}{key}", part) for part in inner)

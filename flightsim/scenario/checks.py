@@ -13,7 +13,7 @@ from .messages import faults_of, wants_bool
 from .models import Compute, Orbit, Scenario, ShippedStations
 from .overrides import default_use
 from .suggest import hint, shown
-from .tree import Node, Path as Steps, dotted
+from .tree import Node, Steps, dotted
 
 #: Sections that name one plug-in, and the registry's kind.
 _SECTIONS = {"policy": "policies", "payload": "payloads", "link": "links", "scenes": "scenes"}
@@ -72,6 +72,7 @@ def _plugin(root: Node, path: Steps, kind: str, folder: Path) -> Iterator[Fault]
         return
     where = (*path, "use")
     try:
+        _no_absolute(use)
         if kind == "policies" and registry.is_file(use) and section.nearest(("isolation",)).value != "inline":
             _has_class(*registry.file_of(use, folder))
             return  # its settings are checked by its own process
@@ -103,12 +104,25 @@ def _fallback(root: Node, folder: Path) -> Iterator[Fault]:
     if name is None:
         return
     try:
+        _no_absolute(name)
         if registry.is_file(name):
             _has_class(*registry.file_of(name, folder))
         else:
             registry.entry_of("policies", name)
     except InputError as error:
         yield _fault(root, ("policy", "fallback"), str(error))
+
+
+def _no_absolute(use: str) -> None:
+    """Refuse the absolute path of a plug-in file: a scenario names what lies beside or below it.
+
+    Raises
+    ------
+    InputError
+        The path is absolute.
+    """
+    if Path(use).is_absolute():
+        raise InputError(f'{shown(use)} is an absolute path; put the file beside the scenario, "./file.py:Class"')
 
 
 def _has_class(path: Path, class_name: str) -> None:

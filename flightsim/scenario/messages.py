@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 
 from ..errors import Fault
 from .suggest import hint, nearest, shown
-from .tree import Node, Path, dotted
+from .tree import Node, Steps, dotted
 
 #: "spacecraft.camera.plan: ..." at the start of a message of a whole-model check names the place.
 _PLACE = re.compile(r"^([a-z_]+(?:\.[a-z_0-9]+)*): (.+)$", re.DOTALL)
@@ -21,7 +21,7 @@ _PLACE = re.compile(r"^([a-z_]+(?:\.[a-z_0-9]+)*): (.+)$", re.DOTALL)
 _UNITS = {"deg": "deg", "km": "km", "m": "m", "s": "s", "px": "px", "j": "J", "bytes": "bytes", "bps": "bit/s"}
 
 
-def faults_of(error: ValidationError, model: type[BaseModel], root: Node, prefix: Path = ()) -> list[Fault]:
+def faults_of(error: ValidationError, model: type[BaseModel], root: Node, prefix: Steps = ()) -> list[Fault]:
     """Every real fault of a validation error.
 
     Parameters
@@ -51,10 +51,10 @@ def faults_of(error: ValidationError, model: type[BaseModel], root: Node, prefix
     return list(found.values())
 
 
-def _explain(detail: ErrorDetails, model: type[BaseModel]) -> tuple[Path, str]:
+def _explain(detail: ErrorDetails, model: type[BaseModel]) -> tuple[Steps, str]:
     """Path without pydantic's own steps, and the message; an empty message means noise."""
     steps = detail["loc"]
-    path: Path = tuple(s for s in steps if not (isinstance(s, str) and s.startswith("[")))
+    path: Steps = tuple(s for s in steps if not (isinstance(s, str) and s.startswith("[")))
     kind, value, context = detail["type"], detail.get("input"), detail.get("ctx", {})
     key = str(path[-1]) if path else ""
     bad_key = bool(steps) and steps[-1] == "[key]"

@@ -3,80 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
-    PlainSerializer,
     Tag,
     TypeAdapter,
     ValidationError,
-    WithJsonSchema,
     field_validator,
     model_validator,
 )
 
-from .. import units
 from ..domain import SCHEMA_IDS
 from ..errors import InputError
-
-_TEXT_OR_NUMBER = {"type": ["string", "number"]}
-
-
-def _duration_text(time_s: float) -> str:
-    """Text that reads back as the same float: a whole number of the largest unit, else all digits in seconds."""
-    for unit in ("d", "h", "min"):
-        count = time_s / units.DURATION_S[unit]
-        if count == int(count) != 0:
-            return f"{int(count)}{unit}"
-    return f"{time_s:.0f}s" if time_s == int(time_s) else f"{time_s!r}s"
-
-
-Duration = Annotated[
-    float,
-    BeforeValidator(units.parse_duration_s),
-    PlainSerializer(_duration_text, return_type=str, when_used="json"),
-    WithJsonSchema({"type": "string", "examples": ["7d", "36h", "90min", "600s"]}),
-]
-Seconds = Annotated[
-    float, BeforeValidator(lambda v: units.parse_duration_s(v, bare=True)), WithJsonSchema(_TEXT_OR_NUMBER)
-]
-Bytes = Annotated[int, BeforeValidator(units.parse_size_bytes), WithJsonSchema(_TEXT_OR_NUMBER)]
-BitPerSecond = Annotated[float, BeforeValidator(units.parse_rate_bps), WithJsonSchema(_TEXT_OR_NUMBER)]
-
-
-def _no_bool(value: object) -> object:
-    if isinstance(value, bool):
-        raise ValueError(f"is {value}; a number is wanted")
-    return value
-
-
-Number = Annotated[float, BeforeValidator(_no_bool)]
-Whole = Annotated[int, BeforeValidator(_no_bool)]
-Share = Annotated[float, BeforeValidator(_no_bool), Field(ge=0, le=1)]
-
-
-def _utc(value: object) -> object:
-    if isinstance(value, datetime):
-        if value.tzinfo is None:
-            raise ValueError("has no time zone; write UTC explicitly, such as 2026-10-02T00:00:00Z")
-        return value.astimezone(UTC)
-    if isinstance(value, str):
-        try:
-            moment = datetime.fromisoformat(value.replace("Z", "+00:00"))
-        except ValueError as error:
-            raise ValueError(f"is {value!r}; write UTC such as 2026-10-02T00:00:00Z") from error
-        return _utc(moment)
-    raise ValueError(f"is {value!r}; write UTC such as 2026-10-02T00:00:00Z")
-
-
-Utc = Annotated[datetime, BeforeValidator(_utc)]
+from .quantities import Bytes, Duration, Seconds, Share, Utc
 
 
 class Strict(BaseModel):
@@ -163,14 +107,14 @@ class Compute(Strict):
     """A shipped profile: orin-nx-15w, raspberry-pi-5, myriad-2."""
     seconds_per_question: Annotated[float, Field(ge=0)] | None = None
     """Service time of one question. [s] Default: the payload's own profile."""
-    energy_j: Annotated[float, Field(ge=0)] = 0.0
-    """Energy of one question. [J]"""
-    load_s: Annotated[float, Field(ge=0)] = 0.0
-    """Time to load the model at the start. [s]"""
-    ram_bytes: Bytes = 0
-    """Memory that the model needs. [B]"""
-    prefilter_s: Annotated[float, Field(ge=0)] = 0.0
-    """Time of the quality gate per tile. [s]"""
+    energy_j: Annotated[float, Field(ge=0)] | None = None
+    """Energy of one question. [J] Default: the profile's, else 0."""
+    load_s: Annotated[float, Field(ge=0)] | None = None
+    """Time to load the model at the start. [s] Default: the profile's, else 0."""
+    ram_bytes: Bytes | None = None
+    """Memory that the model needs. [B] Default: the profile's."""
+    prefilter_s: Annotated[float, Field(ge=0)] | None = None
+    """Time of the quality gate per tile. [s] Default: the profile's, else 0."""
     duty: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Largest share of each orbit that the processor may work."""
     queue: Annotated[int, Field(ge=0)] | None = None
@@ -433,16 +377,7 @@ class Scenario(Strict):
 
     @model_validator(mode="after")
     def _fits(self) -> Scenario:
-        for craft in self.craft:
-            if craft.camera.plan == "strip" and self.scenes.use != "sizes":
-                raise ValueError(
-                    f"spacecraft.camera.plan: strip goes with scenes: {{use: sizes}}, not with {self.scenes.use}"
-                )
-        _once("spacecraft", [craft.name for craft in self.craft])
-        if isinstance(self.stations, ShippedStations):
-            _once("stations.names", self.stations.names)
-        else:
-            _once("stations", [station.name for station in self.stations])
+        _check_fit(self)
         return self
 
     @property
@@ -461,7 +396,8 @@ class Scenario(Strict):
         checked = {}
         for name, value in changes.items():
             field = type(self).model_fields[name]
-            adapter: TypeAdapter[Any] = TypeAdapter(Annotated[field.annotation, *field.metadata])
+            wanted: Any = Annotated[field.annotation, *field.metadata]
+            adapter: TypeAdapter[Any] = TypeAdapter(wanted)
             try:
                 checked[name] = adapter.validate_python(value)
             except ValidationError as error:
@@ -469,7 +405,7 @@ class Scenario(Strict):
                 raise InputError(f"{name} is {value!r}: {told}.") from error
         changed = self.model_copy(update=checked)
         try:
-            changed._fits()
+            _check_fit(changed)
         except ValueError as error:
             raise InputError(f"{error}.") from error
         return changed
@@ -488,6 +424,20 @@ class Scenario(Strict):
     def horizon_s(self) -> float:
         """The run ends after so long: duration plus grace. [s]"""
         return self.duration + self.evaluation.grace
+
+
+def _check_fit(scenario: Scenario) -> None:
+    """What must fit together; a message begins with the path of its place."""
+    for craft in scenario.craft:
+        if craft.camera.plan == "strip" and scenario.scenes.use != "sizes":
+            raise ValueError(
+                f"spacecraft.camera.plan: strip goes with scenes: {{use: sizes}}, not with {scenario.scenes.use}"
+            )
+    _once("spacecraft", [craft.name for craft in scenario.craft])
+    if isinstance(scenario.stations, ShippedStations):
+        _once("stations.names", scenario.stations.names)
+    else:
+        _once("stations", [station.name for station in scenario.stations])
 
 
 __all__ = [

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from ..errors import Fault, ScenarioError
 from .models import Scenario
 from .suggest import hint, shown
-from .tree import Node, Path, dotted, read_tree
+from .tree import Node, Steps, dotted, read_tree
 
 #: Keys of ``orbit`` by the kind that they belong to; the first of each chooses the kind.
 ORBIT_KINDS: dict[str, tuple[str, ...]] = {
@@ -21,7 +21,7 @@ ORBIT_KINDS: dict[str, tuple[str, ...]] = {
 SET = "--set"
 
 
-def merge(parent: Node, child: Node, path: Path = ()) -> Node:
+def merge(parent: Node, child: Node, path: Steps = ()) -> Node:
     """The parent with what the child says: mappings key by key, lists and scalars replaced.
 
     A mapping that chooses a kind (``orbit``, anything with ``use``) replaces whole when the kind differs.
@@ -36,7 +36,7 @@ def merge(parent: Node, child: Node, path: Path = ()) -> Node:
     return Node(merged, child.file, child.line)
 
 
-def _other_kind(parent: Node, child: Node, path: Path) -> bool:
+def _other_kind(parent: Node, child: Node, path: Steps) -> bool:
     if path and path[-1] == "orbit":
         old, new = _orbit_kinds(parent), _orbit_kinds(child)
         return bool(new) and new != old
@@ -44,14 +44,14 @@ def _other_kind(parent: Node, child: Node, path: Path) -> bool:
     if use is None:
         return False
     old_use = parent.child("use")
-    return use.value != (old_use.value if old_use is not None else default_use(path))
+    return bool(use.value != (old_use.value if old_use is not None else default_use(path)))
 
 
 def _orbit_kinds(orbit: Node) -> set[str]:
     return {kind for kind in ORBIT_KINDS if kind in orbit.value}
 
 
-def default_use(path: Path) -> str | None:
+def default_use(path: Steps) -> str | None:
     """The ``use`` that a section has when the file names none, as ``policy`` has ``budgeted``."""
     value: object = Scenario
     for step in path:
@@ -73,7 +73,7 @@ def apply_overrides(root: Node, overrides: Sequence[str]) -> list[Fault]:
     of the overrides. Values are YAML scalars or flow lists and mappings.
     """
     faults: list[Fault] = []
-    parsed: list[tuple[Path, Node, int]] = []
+    parsed: list[tuple[Steps, Node, int]] = []
     for number, text in enumerate(overrides, start=1):
         name, equals, value = text.partition("=")
         steps = tuple(int(s) if s.isdecimal() else s for s in name.strip().split("."))
@@ -105,7 +105,7 @@ def _mark(node: Node, number: int) -> None:
             _mark(child, number)
 
 
-def _set(root: Node, steps: Path, new: Node, number: int) -> Fault | None:
+def _set(root: Node, steps: Steps, new: Node, number: int) -> Fault | None:
     at = root
     for k, step in enumerate(steps):
         here, last = dotted(steps[:k]), k == len(steps) - 1
@@ -136,7 +136,7 @@ def _set(root: Node, steps: Path, new: Node, number: int) -> Fault | None:
     return None
 
 
-def _clear_kind(section: Node, steps: Path, new: Node) -> None:
+def _clear_kind(section: Node, steps: Steps, new: Node) -> None:
     """Drop what belonged to the kind that is no longer chosen, unless ``--set`` itself gave it."""
     gone: set[str] = set()
     if steps[-1] == "use":

@@ -43,7 +43,7 @@ _WORDS: dict[str, bool | None] = {
     "true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False,
 }  # fmt: skip
 
-Path = tuple[str | int, ...]
+Steps = tuple[str | int, ...]
 
 
 @dataclass(slots=True)
@@ -72,7 +72,7 @@ class Node:
             return item if isinstance(item, Node) else None
         return None
 
-    def nearest(self, path: Path) -> Node:
+    def nearest(self, path: Steps) -> Node:
         """Node at a path, or the closest parent that exists."""
         node = self
         for step in path:
@@ -82,7 +82,7 @@ class Node:
             node = found
         return node
 
-    def scalars(self, path: Path = ()) -> Iterator[tuple[Path, Node]]:
+    def scalars(self, path: Steps = ()) -> Iterator[tuple[Steps, Node]]:
         """Every scalar below, with its path."""
         if isinstance(self.value, dict):
             for key, child in self.value.items():
@@ -94,7 +94,7 @@ class Node:
             yield path, self
 
 
-def dotted(path: Path) -> str:
+def dotted(path: Steps) -> str:
     """Path as a user writes it: ``stations.0.lat_deg``."""
     return ".".join(str(step) for step in path)
 
@@ -133,7 +133,7 @@ class _Open:
     """A mapping or list that is still being filled."""
 
     node: Node
-    path: Path
+    path: Steps
     key: str | None = None
     key_line: int = 0
     duplicate: bool = False
@@ -164,7 +164,7 @@ class _Builder:
             major, minor = event.version
             raise self._stop(line, f"%YAML {major}.{minor} is asked for; scenarios are YAML 1.2")
 
-    def _stop(self, line: int, message: str, path: Path = ()) -> _Stop:
+    def _stop(self, line: int, message: str, path: Steps = ()) -> _Stop:
         return _Stop(Fault(self.file, line, dotted(path), message))
 
     def _node(self, event: NodeEvent) -> None:
@@ -184,7 +184,7 @@ class _Builder:
             return
         if at is not None and isinstance(at.node.value, dict) and at.key is None:
             raise self._stop(line, "a list or mapping stands as a key; keys are words", path)
-        if getattr(event, "tag", None) not in (None, "!") and not isinstance(event, ScalarEvent):
+        if isinstance(event, (MappingStartEvent, SequenceStartEvent)) and event.tag not in (None, "!"):
             raise self._stop(line, f"the tag {event.tag} is not allowed; leave it out", path)
         value: Any
         if isinstance(event, ScalarEvent):
@@ -198,7 +198,7 @@ class _Builder:
                 raise self._stop(line, f"nested deeper than {MAX_DEPTH} levels; no scenario needs that", path[:6])
             self._open.append(_Open(node, path))
 
-    def _path(self, at: _Open | None) -> Path:
+    def _path(self, at: _Open | None) -> Steps:
         if at is None:
             return ()
         if isinstance(at.node.value, list):
@@ -229,7 +229,7 @@ class _Builder:
                 at.node.value[at.key] = node
             at.key = None
 
-    def _scalar(self, event: ScalarEvent, line: int, path: Path) -> Any:
+    def _scalar(self, event: ScalarEvent, line: int, path: Steps) -> Any:
         plain_implicit, quoted_implicit = event.implicit
         if not plain_implicit and not quoted_implicit:
             raise self._stop(line, f"the tag {event.tag} is not allowed; leave it out", path)

@@ -14,7 +14,8 @@ from pydantic import Field
 from ..domain import Plan, Tile, TilePair, TruthTable
 from ..protocols import PluginConfig
 from ..rng import uniform_at
-from ..scenario.models import Bytes, Camera, Targets
+from ..scenario.models import Camera, Targets
+from ..scenario.quantities import Bytes
 from . import happenings
 
 #: Mean WebP bytes at quality 60 of 20 real pictures by longer side, and lossless 16-bit PNG over raw 12-bit samples of

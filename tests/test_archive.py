@@ -1,0 +1,461 @@
+"""The picture archive as a scene source: labels, slices, files that are wrong, paths that lead out."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import runpy
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+from pydantic import ValidationError
+
+from flightsim import resources
+from flightsim.domain import SCHEMA_IDS, Plan
+from flightsim.errors import InputError
+from flightsim.protocols import SceneSource
+from flightsim.scenario.models import Camera, Targets
+from flightsim.scenes.archive import Archive, slice_windows
+from flightsim.scenes.images import Layout, PictureCache, band_name, band_names, layout, read
+
+from .conftest import shared
+
+RGB = np.arange(12 * 10 * 3, dtype=np.uint8).reshape(12, 10, 3)
+
+
+def archive(folder: Path | None, **settings: object) -> Archive:
+    path = None if folder is None else str(folder)
+    return Archive(Archive.Config(path=path, **settings), Path("."))
+
+
+def case(**changes: object) -> dict[str, object]:
+    made = {
+        "id": "a", "task": "change_pair", "before": "before.png", "after": "after.png",
+        "bands": ["red", "green", "blue"], "gsd_m": 10, "lat": 1.0, "lon": 2.0, "change_schema": "flood_extent",
+        "label": {"change": True},
+    }  # fmt: skip
+    return {**made, **changes}
+
+
+def folder_of(tmp_path: Path, *cases: dict[str, object], version: object = 1) -> Path:
+    for name in ("before.png", "after.png"):
+        Image.fromarray(RGB).save(tmp_path / name)
+    (tmp_path / "index.json").write_text(json.dumps({"version": version, "cases": list(cases)}))
+    return tmp_path
+
+
+def plan_of(source: Archive) -> Plan:
+    rows = np.array([row for place in source.places() for row in place.rows], dtype=np.int64)
+    n = len(rows)
+    zeros, keys = np.zeros(n), np.arange(n, dtype=np.uint64)
+    return Plan(
+        spacecraft=("sat",), craft=np.zeros(n, np.int16), time_s=np.arange(n) * 10.0, before_s=np.full(n, -100.0),
+        place_id=tuple(f"p{k}" for k in range(n)), place_key=keys, block_key=keys,
+        block_row=np.zeros(n, np.int16), block_col=np.zeros(n, np.int16), lat_deg=zeros, lon_deg=zeros,
+        gsd_m=zeros + 10, off_nadir_deg=zeros, sun_elevation_deg=zeros + 40, area=np.zeros(n, np.int32),
+        areas=("x",), scene_row=rows,
+    )  # fmt: skip
+
+
+# -------------------------------------------------------------------- the shipped archive
+
+
+def test_the_shipped_archive_has_both_answers_for_each_schema_and_two_unusable_pairs():
+    source = archive(None)
+    truth = source.all_rows_truth(SCHEMA_IDS)
+    assert isinstance(source, SceneSource)
+    for column in range(len(SCHEMA_IDS)):
+        assert (truth.changed & truth.labelled)[:, column].any()
+        assert (~truth.changed & truth.labelled)[:, column].any()
+    assert np.count_nonzero(~truth.visible) == 2
+    assert not truth.labelled[~truth.visible].any()
+    assert not truth.changed[~truth.labelled].any()
+    assert source.skipped == {}
+    assert all(pair.after.image.bands == ("B02", "B03", "B04", "B08", "B11", "B12") for pair in source.pairs())
+
+
+def test_the_shipped_archive_is_small_says_that_it_is_made_and_can_be_made_again(tmp_path):
+    folder = resources.folder("archive")
+    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 1.5e6
+    document = json.loads((folder / "index.json").read_text())
+    assert "not real" in document["about"]
+    assert {entry["licence"] for entry in document["cases"]} == {"Apache-2.0"}
+    tool = Path(__file__).parents[1] / "tools" / "make_archive.py"
+    runpy.run_path(str(tool))["write"](tmp_path)
+    # Samples, not files: compression libraries differ. The FFT of another build may round one step of 8 differently.
+    for first, second in zip(archive(None).pairs(), archive(tmp_path).pairs(), strict=True):
+        apart = np.abs(first.after.image.pixels().astype(int) - second.after.image.pixels().astype(int))
+        assert apart.max() <= 8
+        assert np.mean(apart > 0) < 0.01
+
+
+def test_prepare_maps_shots_to_pictures_and_states_the_priors():
+    source = archive(None)
+    plan = plan_of(source)
+    targets = Targets(prevalence={"flood_extent": 0.2, "default": 0.01})
+    truth = source.prepare(plan, ("urban_delta", "flood_extent"), targets, Camera(), 0)
+    every = source.all_rows_truth(("urban_delta", "flood_extent"))
+    assert truth.prior.tolist() == [0.01, 0.2]
+    assert (truth.changed == every.changed[plan.scene_row]).all()
+    pair = source.pair(3)
+    assert pair.after.id == plan.tile_id(3)
+    assert (pair.after.captured_s, pair.before.captured_s) == (30.0, -100.0)
+    assert source.raw_bytes(3) == 96 * 96 * 6 * 2
+    assert pair.after.image.digest() != pair.before.image.digest()
+    assert pair.after.image.digest() == source.pair(3).after.image.digest()
+    with pytest.raises(InputError, match="encoded from them, not estimated"):
+        source.product_bytes(0, "tile", None)
+
+
+def test_a_plan_of_other_places_is_refused():
+    source = archive(None)
+    plan = plan_of(source)
+    with pytest.raises(InputError, match="call prepare first"):
+        source.pair(0)
+    with pytest.raises(InputError, match=r"write targets: \{use: archive\}"):
+        source.prepare(Plan(**{**vars(plan), "scene_row": np.zeros(0, np.int64)}), SCHEMA_IDS, Targets(), Camera(), 0)
+    with pytest.raises(InputError, match="archive row 99; the archive has the rows 0 to 15"):
+        source.prepare(Plan(**{**vars(plan), "scene_row": plan.scene_row + 84}), SCHEMA_IDS, Targets(), Camera(), 0)
+
+
+# -------------------------------------------------------------------- labels and slices
+
+
+@pytest.mark.parametrize(("rows", "cols", "side"), [(96, 96, None), (377, 380, 128), (128, 128, 128), (129, 16, 128)])
+def test_slices_cover_every_pixel_once_and_are_near_equal(rows, cols, side):
+    seen = np.zeros((rows, cols), int)
+    heights, widths = set(), set()
+    for top, bottom, left, right in slice_windows(rows, cols, side):
+        seen[top:bottom, left:right] += 1
+        heights.add(bottom - top)
+        widths.add(right - left)
+    assert (seen == 1).all()
+    assert max(heights) - min(heights) <= 1
+    assert max(widths) - min(widths) <= 1
+    assert side is None or max(heights | widths) <= side
+
+
+def test_a_slice_of_a_positive_is_labelled_by_its_mask(tmp_path):
+    folder = folder_of(tmp_path, case(label={"change": True, "mask_after": "m.png"}))
+    rng = np.random.default_rng(0)
+    for name in ("before.png", "after.png"):
+        Image.fromarray(rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(folder / name)
+    mask = np.zeros((64, 64), np.uint8)
+    mask[:20, :20] = 255  # 39 % of the first slice
+    mask[40, 40:50] = 255  # 1 % of the last: neither
+    Image.fromarray(mask).save(folder / "m.png")
+    truth = archive(folder, slice_px=32).all_rows_truth(("flood_extent", "urban_delta"))
+    assert truth.changed[:, 0].tolist() == [True, False, False, False]
+    assert truth.labelled[:, 0].tolist() == [True, True, True, False]
+    assert not truth.labelled[:, 1].any()
+    assert truth.cluster.tolist() == [0, 0, 0, 0]
+    ids = [pair.after.place_id for pair in archive(folder, slice_px=32).pairs()]
+    assert ids == ["a/00", "a/01", "a/02", "a/03"]
+    # Whole, it is simply positive; without a mask its slices are unknown.
+    assert archive(folder).all_rows_truth(("flood_extent",)).changed.tolist() == [[True]]
+    folder_of(tmp_path, case())
+    for name in ("before.png", "after.png"):
+        Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(folder / name)
+    assert not archive(folder, slice_px=32).all_rows_truth(("flood_extent",)).labelled.any()
+
+
+def test_slices_of_negatives_are_negative_and_unusable_pairs_have_no_label(tmp_path):
+    no = case(id="no", label={"change": False}, also=["wetland_change"])
+    bad = case(id="bad", task="quality_gate", label={"change": None, "usable": False})
+    source = archive(folder_of(tmp_path, no, bad), slice_px=16)
+    truth = source.all_rows_truth(("flood_extent", "wetland_change", "ice_extent"))
+    assert truth.labelled.tolist() == [[True, True, False], [False, False, False]]
+    assert not truth.changed.any()
+    assert truth.visible.tolist() == [True, False]
+
+
+def test_cases_that_are_no_pair_are_counted_with_the_reason_and_places_need_coordinates(tmp_path):
+    cases = [
+        case(),
+        case(id="b", lat=None),
+        case(id="c", task="segmentation"),
+        case(id="d", before=None),
+        case(id="e", change_schema=None),
+    ]
+    source = archive(folder_of(tmp_path, *cases))
+    assert source.skipped == {
+        "of task segmentation": ("c",),
+        "without a before or after picture": ("d",),
+        "without a change_schema": ("e",),
+    }
+    assert [place.name for place in source.places()] == ["a"]
+    assert len(list(source.pairs())) == len(source) == 2
+    assert any("1 of task segmentation (c)" in note for note in source.notes)
+    assert any("without coordinates, not flown: b" in note for note in source.notes)
+    assert math.isnan(list(source.pairs())[1].after.lat_deg)
+
+
+def test_front_masks_mark_what_lies_between_the_lines(tmp_path):
+    label = {
+        "change": True,
+        "mask_before": "x.png",
+        "mask_after": "y.png",
+        "front_row_before": 5,
+        "front_row_after": 40,
+    }
+    folder = folder_of(tmp_path, case(change_schema="ice_extent", label=label))
+    for name in ("before.png", "after.png"):
+        Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(folder / name)
+    for name, row in (("x.png", 5), ("y.png", 40)):
+        line = np.zeros((64, 64), np.uint8)
+        line[row, :32] = 255
+        Image.fromarray(line).save(folder / name)
+    truth = archive(folder, slice_px=32).all_rows_truth(("ice_extent",))
+    assert truth.changed[:, 0].tolist() == [True, False, True, False]
+
+
+# -------------------------------------------------------------------- pictures
+
+
+@pytest.mark.parametrize(
+    ("given", "known"),
+    [
+        ("red", "B04"), ("Green", "B03"), ("nir", "B08"), ("swir1", "B11"), ("swir16", "B11"), ("swir22", "B12"),
+        ("swir", "B12"), ("b8a", "B8A"), ("B2", "B02"), ("B02", "B02"), ("sar_vv", "sar_vv"),
+    ],
+)  # fmt: skip
+def test_band_names_follow_sentinel_2(given, known):
+    assert band_name(given) == known
+
+
+def test_a_described_single_band_is_pan_and_twice_the_same_is_refused():
+    assert band_names(["one visible band (Landsat B2), 8-bit"]) == ("PAN",)
+    with pytest.raises(InputError, match="name B12 twice"):
+        band_names(["swir", "swir2"])
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_geotiff_is_read_with_bands_first_or_last(tmp_path, first):
+    samples = np.arange(4 * 9 * 11, dtype=np.int16).reshape(4, 9, 11) - 5
+    path = tmp_path / "x.tif"
+    options = {"photometric": "minisblack", "metadata": None}
+    if first:
+        tifffile.imwrite(path, samples, planarconfig="separate", **options)
+    else:
+        tifffile.imwrite(path, np.moveaxis(samples, 0, 2), planarconfig="contig", **options)
+    found = layout(path, 4, "x")
+    assert (found.rows, found.cols, found.bits) == (9, 11, 16)
+    out = read(path, found, "x")
+    assert out.dtype == np.uint16
+    assert (out == np.maximum(samples, 0)).all()
+
+
+def test_npz_and_16_bit_grey_png_keep_all_bits(tmp_path):
+    samples = (np.arange(90, dtype=np.uint16) * 700).reshape(9, 10)
+    np.savez(tmp_path / "x.npz", img=np.stack([samples] * 2, axis=2), msk=samples)
+    found = layout(tmp_path / "x.npz", 2, "x")
+    assert (read(tmp_path / "x.npz", found, "x")[1] == samples).all()
+    Image.fromarray(samples).save(tmp_path / "x.png")
+    found = layout(tmp_path / "x.png", 1, "x")
+    assert found == Layout(9, 10, 1, "YX", 16)
+    assert (read(tmp_path / "x.png", found, "x")[0] == samples).all()
+
+
+def test_alpha_hides_pixels_and_is_no_band(tmp_path):
+    rgba = np.full((5, 6, 4), 200, np.uint8)
+    rgba[0, 0, 3] = 0
+    Image.fromarray(rgba).save(tmp_path / "x.png")
+    out = read(tmp_path / "x.png", layout(tmp_path / "x.png", 3, "x"), "x")
+    assert out.shape == (3, 5, 6)
+    assert out[:, 0, 0].tolist() == [0, 0, 0]
+    assert (out[:, 1:] == 200).all()
+
+
+def test_reflectance_is_scaled_for_16_bit_and_absent_for_display_pictures(tmp_path):
+    pair = next(archive(None).pairs())
+    image = pair.after.image
+    assert np.allclose(image.reflectance(), image.pixels() * 1e-4, rtol=1e-6)
+    edge = next(p for p in archive(None).pairs() if p.after.place_id == "made-swath-edge").after.image
+    assert (np.isnan(edge.reflectance()) == (edge.pixels() == 0).all(axis=0)).all()
+    assert next(archive(folder_of(tmp_path, case())).pairs()).after.image.reflectance() is None
+
+
+def test_pixels_cannot_be_written_and_the_cache_drops_the_oldest(tmp_path):
+    source = archive(folder_of(tmp_path, case()))
+    with pytest.raises(ValueError, match="read-only"):
+        next(source.pairs()).after.image.pixels()[0, 0, 0] = 1
+    found = layout(tmp_path / "after.png", 3, "x")
+    cache = PictureCache(limit_bytes=500)
+    first = cache.get(tmp_path / "after.png", found, "x")
+    assert cache.get(tmp_path / "after.png", found, "x") is first
+    cache.get(tmp_path / "before.png", found, "x")
+    assert cache.get(tmp_path / "after.png", found, "x") is not first
+
+
+# -------------------------------------------------------------------- what users get wrong
+
+
+def test_a_folder_without_index_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"has no index.json; scenes.with.path must name its folder"):
+        archive(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "is no JSON file"),
+        ('{"version": 1, "cases": [{"lat": NaN}]}', "NaN is no JSON number"),
+        ('{"version": 2, "cases": []}', 'must hold {"version": 1'),
+        ("[]", 'must hold {"version": 1'),
+        ('{"version": 1, "cases": [7]}', "case 0: "),
+        ("[" * 100_000, "is no JSON file"),
+    ],
+)
+def test_a_faulty_index_is_refused(tmp_path, text, message):
+    (tmp_path / "index.json").write_text(text)
+    with pytest.raises(InputError) as caught:
+        archive(tmp_path)
+    assert message in str(caught.value)
+
+
+def test_all_faulty_cases_come_at_once(tmp_path):
+    cases = [case(lat=99), case(id="b", change_schema="floods"), case(id="b"), case(id="../x")]
+    with pytest.raises(InputError) as caught:
+        archive(folder_of(tmp_path, *cases))
+    text = str(caught.value)
+    for part in ("case 0 'a': lat: ", "unknown schema 'floods'", "the id is used twice", "case 3 '../x': id: "):
+        assert part in text
+
+
+def test_paths_stay_in_the_folder(tmp_path):
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    Image.fromarray(RGB).save(tmp_path / "secret.png")
+    os.symlink(tmp_path / "secret.png", inner / "link.png")
+    for path, message in [
+        ("../secret.png", "leads out of the archive folder"),
+        ("link.png", "leads out of the archive folder"),
+        (str(tmp_path / "secret.png"), "must be relative"),
+        ("", "must be relative"),
+    ]:
+        with pytest.raises(InputError, match=f"archive case 'a': path .*{message}"):
+            archive(folder_of(inner, case(before=path)))
+    outside = case(label={"change": True, "mask_after": "../secret.png"})
+    with pytest.raises(InputError, match="leads out of the archive folder"):
+        archive(folder_of(inner, outside | {"id": "a"}), slice_px=16)._changed_pixels(0)
+
+
+def _png(colour: int, depth: int, rows: int, cols: int) -> bytes:
+    head = struct.pack(">IIBBBBB", cols, rows, depth, colour, 0, 0, 0)
+    chunk = b"IHDR" + head
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is no PNG file, or it is cut short"),
+        (b"GIF89a" + b"0" * 50, "is no PNG file"),
+        (_png(2, 16, 12, 10), "16-bit colour PNG, which loses bits"),
+        (_png(2, 8, 60000, 60000), "268435456 is the most"),
+        (_png(0, 8, 12, 10), "the index names 3 bands"),
+        (_png(2, 8, 13, 10), "a pair must agree, and nothing is cropped or padded"),
+    ],
+)
+def test_a_wrong_picture_is_named_before_anything_is_decoded(tmp_path, content, message):
+    folder = folder_of(tmp_path, case())
+    (folder / "after.png").write_bytes(content)
+    with pytest.raises(InputError, match="archive case 'a'") as caught:
+        archive(folder)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["x.png", "x.tif", "x.npz"])
+def test_a_picture_cut_short_is_one_clear_error(tmp_path, name):
+    rng = np.random.default_rng(1)
+    samples = rng.integers(0, 255, (40, 50, 3), dtype=np.uint8)
+    path = tmp_path / name
+    if name.endswith("png"):
+        Image.fromarray(samples).save(path)
+    elif name.endswith("tif"):
+        tifffile.imwrite(path, samples, photometric="rgb", compression="zlib")
+    else:
+        np.savez_compressed(path, img=samples)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) * 2 // 3])
+    folder = folder_of(tmp_path, case(before=name, after=name))
+    with pytest.raises(InputError, match=rf"archive case 'a': picture '{name}' cannot be read: .*cut short or damaged"):
+        next(archive(folder).pairs()).after.image.pixels()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"after": "gone.png"}, "archive case 'a': picture 'gone.png' is missing"),
+        ({"after": "x.bmp"}, "ends in '.bmp'; allowed are .png, .tif, .tiff and .npz"),
+        ({"bands": []}, "names no bands"),
+        ({"bands": ["red", "red", "blue"]}, "name B04 twice"),
+        ({"task": "time_series"}, "has no pair of pictures; left out: 1 of task time_series"),
+    ],
+)
+def test_a_wrong_case_is_named(tmp_path, changes, message):
+    with pytest.raises(InputError) as caught:
+        archive(folder_of(tmp_path, case(**changes)))
+    assert message in str(caught.value)
+
+
+def test_an_npz_with_pickles_or_without_a_clear_array_is_refused(tmp_path):
+    np.savez(tmp_path / "x.npz", a=RGB, b=RGB)
+    with pytest.raises(InputError, match="holds the arrays a, b; one of them must be named img"):
+        archive(folder_of(tmp_path, case(after="x.npz")))
+    np.savez(tmp_path / "x.npz", img=np.array([{}], dtype=object))
+    with pytest.raises(InputError, match="samples of type object"):
+        archive(folder_of(tmp_path, case(after="x.npz")))
+
+
+def test_a_mask_must_be_yes_or_no_and_of_the_same_size(tmp_path):
+    folder = folder_of(tmp_path, case(label={"change": True, "mask_after": "m.png"}))
+    for name in ("before.png", "after.png"):
+        Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(folder / name)
+    Image.fromarray(np.full((40, 40), 7, np.uint8)).save(folder / "m.png")
+    with pytest.raises(InputError, match="values other than 0"):
+        archive(folder, slice_px=32)
+    Image.fromarray(np.zeros((40, 41), np.uint8)).save(folder / "m.png")
+    with pytest.raises(InputError, match="has 40 x 41 pixels; the pictures have 40 x 40"):
+        archive(folder, slice_px=32)
+
+
+def test_settings_are_checked():
+    with pytest.raises(ValidationError, match="slice_px"):
+        Archive.Config(slice_px=4)
+    with pytest.raises(ValidationError, match="extra"):
+        Archive.Config(slices=4)
+
+
+# -------------------------------------------------------------------- the real archive
+
+
+def test_the_real_archive_is_read_whole():
+    source = archive(shared("data"))
+    truth = source.all_rows_truth(SCHEMA_IDS)
+    assert len(source) == 20
+    assert sum(len(ids) for ids in source.skipped.values()) == 7
+    assert np.count_nonzero(~truth.visible) == 3
+    # 17 labelled pairs, of them two with a second schema.
+    assert np.count_nonzero(truth.labelled) == 19
+    assert np.count_nonzero(truth.changed) == 13
+    for pair in source.pairs():
+        assert pair.after.image.pixels().shape == pair.after.image.shape == (len(pair.after.bands), *pair.after.size_px)
+        assert (pair.after.gsd_m == 0) == pair.after.place_id.startswith("ice-")
+
+
+def test_masks_of_the_real_flood_give_the_published_shares():
+    source = archive(shared("data"))
+    number = [c.id for c in source._cases].index("flood-boadella-2020")
+    before, after = (source._mask(number, name) for name in ("water_before.png", "water_after.png"))
+    # index.json: water_fraction_before 0.1546, water_fraction_after 0.2048, changed_fraction 0.0613 (land to water).
+    assert before.mean() == pytest.approx(0.1546, abs=1e-4)
+    assert after.mean() == pytest.approx(0.2048, abs=1e-4)
+    assert (after & ~before).mean() == pytest.approx(0.0613, abs=2e-4)
+    assert (source._changed_pixels(number) == before ^ after).all()
