@@ -79,7 +79,7 @@ def loaded_after(code):
     ],
 )
 def test_importing_and_validating_load_nothing_heavy(code):
-    heavy = {"torch", "transformers", "simpy", "matplotlib", "skyfield", "pyarrow", "scipy"}
+    heavy = {"torch", "transformers", "simpy", "matplotlib", "skyfield", "pyarrow"}
     assert not heavy & loaded_after(code)
 
 
