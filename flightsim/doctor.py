@@ -87,7 +87,7 @@ def _plugins() -> list[Finding]:
             except (PluginError, MissingExtra) as error:
                 broken.append(str(error))
         if broken:
-            rows.append(Finding(kind, False, " ".join(broken)))
+            rows.append(Finding(kind, False, " ".join(dict.fromkeys(broken))))
         elif not names and kind in ("policies", "payloads", "links", "scenes"):
             rows.append(Finding(kind, False, "no entry points are installed; run `pip install -e .`"))
         else:

@@ -134,7 +134,10 @@ class Sizer:
 
     def product(self, row: int, action: Action, spec: ProductSpec | None, verdicts: tuple[Verdict, ...]) -> Product:
         """The file of a THUMBNAIL or TILE decision."""
-        size_px = self.spec(spec)[0] if action is Action.THUMBNAIL else 0
+        size_px = 0
+        if action is Action.THUMBNAIL:
+            # A picture is never enlarged, so a reader gets no more pixels than the tile has.
+            size_px = min(self.spec(spec)[0], max(self._scenes.pair(row).after.size_px))
         size = self.record(row, verdicts).size_bytes + self.picture_bytes(row, action, spec)
         return Product(size, self.wire(size, action), size_px)
 

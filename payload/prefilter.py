@@ -119,7 +119,8 @@ def cloud_mask(view: View) -> Mask:
     a tile is too small for. Snow (NDSI above 0.4, dark at 1.6 um) is no cloud. Cirrus: B10 above 0.01.
     Display values: all bands at least 0.75 and within 0.15 of each other, and blue no darker than red by more than
     0.03: droplets scatter blue and red alike and the air adds blue, while sand and playa are redder. Objects narrower
-    than 5 px are dropped: they are roofs and sand banks. Missed are thin cloud, its shadow, and cloud over snow in RGB.
+    than 5 px are dropped: they are roofs and sand banks. Missed are thin cloud, its
+    shadow, and cloud over snow in RGB; wide pale concrete is mistaken for cloud.
 
     References
     ----------

@@ -151,8 +151,8 @@ def vegetation_stress(scene: Scene) -> Finding | None:
     With near infrared: NDVI above 0.3 before, falling by ``ndvi_drop`` and by 2.5 robust deviations more than the
     median of the tile's vegetation; or a burn by dNBR less the tile's offset. A tile that greens as a whole makes no
     stress of what did not. Visible bands only: the same on chromatic excess green (0.05 to be green, a fall of 0.06),
-    and only where the place did not get brighter, for harvest and autumn brighten and char does not; clearing is
-    missed there.
+    and only where the place did not get brighter, for harvest and autumn brighten and char does not; clearing, and
+    burns of conifers as dark as char, are missed there.
 
     References
     ----------
@@ -207,6 +207,7 @@ def _green_loss(scene: Scene) -> Finding:
     green = (first > 0.05) & scene.valid
     fall, spread = _beyond(second - first, green)
     light = indices.match_brightness(scene.before.brightness, scene.after.brightness, scene.valid)
+    # "Dark, if not darker" finds burnt conifers too, but then also a fifth of the autumn slices of the real pairs.
     darker = indices.box_mean(light - scene.before.brightness, 3) <= 0
     mask = indices.compact(green & darker & (fall < -max(0.06, spread)), config.least_patch_px)
     share = scene.share(mask)

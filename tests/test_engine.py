@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flightsim.domain import Action, Decision, VerdictStatus
+from flightsim.domain import Action, Decision, ProductSpec, VerdictStatus
 from flightsim.errors import PolicyHung
 from flightsim.references import CapacityCurve, fifo
 from flightsim.scenario.models import Radio
@@ -276,3 +276,11 @@ def test_the_engine_sends_what_the_closed_form_says(seed, storage):
     assert np.array_equal(closed.contact_zone_bytes, record.contact_zone_bytes)
     assert closed.air_bytes == record.contact_air_bytes.sum()
     assert 0 < np.isfinite(record.delivered_s).sum() < len(times)
+
+
+def test_a_thumbnail_is_never_larger_than_its_tile():
+    """The analyst's rates go by pixels; asking for 512 px of a 128 px tile must not buy a better reader."""
+    flown = mission(Scripted(Decision(Action.THUMBNAIL, product=ProductSpec(size_px=512))), [0.0], [])
+    small = mission(Scripted(Decision(Action.THUMBNAIL, product=ProductSpec(size_px=128))), [0.0], [])
+    assert flown.record.thumbnail_px[0] == 128
+    assert flown.record.product_bytes[0] == small.record.product_bytes[0]

@@ -74,6 +74,9 @@ def _explain(detail: ErrorDetails, model: type[BaseModel]) -> tuple[Steps, str]:
         return path, f"is {shown(value)}; allowed are {context.get('expected')}"
     if kind == "value_error":
         return path, str(context.get("error", detail["msg"]))
+    if isinstance(value, bool) and not kind.startswith("bool"):
+        # pydantic would read true as 1 and then find it out of range.
+        return path, f"is {shown(value)}; true and false have no meaning here"
     if kind in ("greater_than", "greater_than_equal", "less_than", "less_than_equal"):
         return path, f"is {shown(value)}; it must lie in {_range(model, steps, context)}{_unit_after(key)}"
     if kind in ("too_short", "too_long"):

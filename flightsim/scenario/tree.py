@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError, YAMLStreamError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import (
     AliasEvent,
     DocumentStartEvent,
@@ -26,9 +26,9 @@ from ruamel.yaml.events import (
     SequenceEndEvent,
     SequenceStartEvent,
 )
+from ruamel.yaml.reader import ReaderError
 
 from ..errors import Fault, ScenarioError
-from .suggest import shown
 
 #: Deepest nesting of a scenario; the format itself needs six levels.
 MAX_DEPTH = 24
@@ -270,10 +270,9 @@ def read_tree(text: str, file: str) -> tuple[Node, list[Fault]]:
         advice = "; indent with spaces, never tabs" if "\\t" in said or "tab" in said else ""
         fault = Fault(file, line, "", f"is not valid YAML here: {said}{advice}")
         raise ScenarioError.from_faults([*builder.faults, fault]) from None
-    except YAMLStreamError as error:
-        position = getattr(error, "position", 0)
-        line = text.count("\n", 0, position) + 1
-        message = f"holds the character {shown(getattr(error, 'character', '?'))}, which YAML does not allow"
+    except ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        message = f"holds the character U+{error.character:04X}, which YAML does not allow"
         raise ScenarioError.from_faults([*builder.faults, Fault(file, line, "", message)]) from None
     except YAMLError as error:
         raise ScenarioError.from_faults([*builder.faults, Fault(file, 1, "", f"is not valid YAML: {error}")]) from None

@@ -130,7 +130,7 @@ class Sizes:
             given: int | None = self._config.tile_bytes
             mean = _LOSSLESS_RATIO * self.raw_bytes(0)
         elif kind == "thumbnail" and size_px is not None:
-            size_px = min(size_px, self._camera.tile_px) if self._config.thumbnail_bytes is None else size_px
+            size_px = min(size_px, self._camera.tile_px)  # a picture is never enlarged
             table = self._config.thumbnail_bytes or {}
             given = table.get(size_px)
             points = {k: float(v) for k, v in table.items()} or _THUMBNAIL_BYTES
