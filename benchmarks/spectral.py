@@ -17,6 +17,9 @@ def main() -> None:
         return
     print("\nreal pairs, whole pictures:")
     print("\n".join(fs.perceive(fs.load_scenario("real-images", [f"scenes.with.path={REAL}"])).table_lines()))
+    print("\nreal pairs in tiles of 128 px at most, labelled by mask or, where a pair is quiet, as a whole:")
+    sliced = [f"scenes.with.path={REAL}", "scenes.with.slice_px=128"]
+    print("\n".join(fs.perceive(fs.load_scenario("real-images", sliced)).table_lines()))
 
 
 if __name__ == "__main__":

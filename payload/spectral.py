@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -30,11 +30,17 @@ from .prefilter import GateConfig, gate
 from .rules import RULES
 from .scene import Finding, RuleConfig, Scene
 
-#: Part of the fingerprint: raised whenever an answer could change.
-VERSION = "1"
 _PROFILE = Path(__file__).parent / "profiles" / "spectral.json"
+#: Modules that an answer depends on; their text is part of the fingerprint, so stored verdicts never outlive a rule.
+_RULES = ("indices.py", "prefilter.py", "rules.py", "scene.py", "spectral.py")
 #: Verdicts whose reason says that there was nothing to decide from carry the confidence of a coin.
 _NO_EVIDENCE = 0.5
+
+
+@cache
+def _code_digest() -> str:
+    folder = Path(__file__).parent
+    return hashlib.sha256(b"".join((folder / name).read_bytes() for name in _RULES)).hexdigest()
 
 
 class Spectral:
@@ -81,9 +87,9 @@ class Spectral:
 
     @property
     def fingerprint(self) -> str:
-        """Digest of version and settings; the declared rates and seconds change no answer."""
-        text = self._config.model_dump_json(exclude={"seconds_per_question"})
-        return f"spectral-{VERSION}/{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+        """Digest of code and settings; the declared rates and seconds change no answer."""
+        text = self._config.model_dump_json(exclude={"seconds_per_question"}) + _code_digest()
+        return f"spectral/{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
     @property
     def seconds_per_question(self) -> float:
@@ -161,7 +167,7 @@ class Spectral:
 
     @property
     def _name(self) -> str:
-        return f"spectral-{VERSION}"
+        return "spectral"
 
     def _probability(self, strength: float) -> float:
         power = min(max(strength, 1e-3), 1e3) ** self._config.confidence_slope

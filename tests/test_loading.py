@@ -134,7 +134,9 @@ def test_a_list_is_no_scenario(good: Path) -> None:
 # Files ----------------------------------------------------------------------------------------------------------------
 
 
-def test_the_bare_name_means_the_shipped_scenario_whatever_lies_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bare_name_means_the_shipped_scenario_whatever_lies_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "default").write_text("nonsense")
     scenario = load_scenario("default")
@@ -225,7 +227,9 @@ def test_one_fault_is_one_message_in_plain_words(old: str, new: str, said: str, 
         ("  use: constant", "  use: constnt", "17: link.use: ", "did you mean 'constant'?"),
     ],
 )  # fmt: skip
-def test_names_of_shipped_things_and_plugins_are_checked(old: str, new: str, start: str, words: str, good: Path) -> None:
+def test_names_of_shipped_things_and_plugins_are_checked(
+    old: str, new: str, start: str, words: str, good: Path
+) -> None:
     (said,) = faults(good, old, new)
     assert said.startswith(start)
     assert words in said

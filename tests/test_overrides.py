@@ -43,7 +43,13 @@ def test_set_changes_one_value_and_nothing_else(good: Path) -> None:
 def test_set_reads_values_as_yaml(good: Path) -> None:
     scenario = load_scenario(
         good,
-        ["evaluation.deadline=6h", "payload.schemas=[flood_extent]", "link.with={rate: 2 Mbit/s}", "seed=3", "name='7'"],
+        [
+            "evaluation.deadline=6h",
+            "payload.schemas=[flood_extent]",
+            "link.with={rate: 2 Mbit/s}",
+            "seed=3",
+            "name='7'",
+        ],
     )
     assert scenario.evaluation.deadline == 6 * 3600
     assert scenario.payload.schemas == ("flood_extent",)
@@ -64,7 +70,9 @@ def test_the_last_of_two_sets_wins(good: Path) -> None:
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_a_new_use_drops_the_inherited_settings_but_not_those_set_beside_it(good: Path, order: tuple[int, int]) -> None:
     inherited = ["policy.use=threshold", "policy.with.min_confidence=0.7"]
-    text = good.read_text().replace("  use: budgeted\n", "  use: uniform\n  with: {fraction: 0.5}\n  fallback: nothing\n")
+    text = good.read_text().replace(
+        "  use: budgeted\n", "  use: uniform\n  with: {fraction: 0.5}\n  fallback: nothing\n"
+    )
     good.write_text(text)
     assert load_scenario(good).policy.with_ == {"fraction": 0.5}
     assert load_scenario(good, ["policy.use=budgeted"]).policy.with_ == {}
@@ -134,7 +142,9 @@ def test_extends_replaces_lists(good: Path) -> None:
 
 
 def test_extends_replaces_a_mapping_whole_when_its_kind_differs(good: Path) -> None:
-    text = good.read_text().replace("  use: budgeted\n", "  use: uniform\n  with: {fraction: 0.5}\n  fallback: nothing\n")
+    text = good.read_text().replace(
+        "  use: budgeted\n", "  use: uniform\n  with: {fraction: 0.5}\n  fallback: nothing\n"
+    )
     good.write_text(text)
     same = child(good, "policy: {use: uniform, watchdog_s: 5}\n").policy
     assert (same.with_, same.fallback, same.watchdog_s) == ({"fraction": 0.5}, "nothing", 5)
@@ -178,7 +188,11 @@ def test_faults_point_at_the_file_they_come_from(good: Path) -> None:
     with pytest.raises(ScenarioError) as caught:
         child(good, "sed: 4\nlink:\n  with: {rate: 0}\n")
     places = [(Path(fault.file).name, fault.line, fault.path) for fault in caught.value.faults]
-    assert places == [("child.yaml", 2, "sed"), ("child.yaml", 4, "link.with.rate"), ("good.yaml", 11, "stations.0.lat_deg")]
+    assert places == [
+        ("child.yaml", 2, "sed"),
+        ("child.yaml", 4, "link.with.rate"),
+        ("good.yaml", 11, "stations.0.lat_deg"),
+    ]
 
 
 def chain(folder: Path, length: int) -> Path:
