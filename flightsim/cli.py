@@ -206,20 +206,33 @@ def run(
     scenario = load_scenario(file, settings)
     if policy is not None:
         scenario = runs.with_choices(scenario, policy=runs.policy_from_here(policy))
+    scenario = runs.with_choices(scenario, seed=seed)
+    folder = out or runs.default_folder(scenario)
+    kept = runs.finished(folder, scenario) if resume else None
+    if kept is not None:
+        _print_run(*kept, folder, as_json)
+        click.echo("this run was finished before; nothing was flown", err=True)
+        return
     step, close = _progress(quiet)
     try:
-        result = runs.run(scenario, seed=seed, out=out, resume=resume, progress=step)
+        result = runs.run(scenario, out=folder, progress=step)
     finally:
         close()
-    if as_json:
-        _print_json({**result.metrics, "run_folder": str(result.folder)})
-    else:
-        for line in result.summary_lines():
-            click.echo(line)
-        click.echo(f"run folder: {result.folder}", err=True)
+    _print_run(result.metrics, result.context, folder, as_json)
     if result.failed:
         click.echo("the run failed: see the notes above; its numbers are not reproducible", err=True)
         raise SystemExit(1)
+
+
+def _print_run(metrics: dict[str, Any], context: dict[str, Any], folder: Path, as_json: bool) -> None:
+    from .summary import summary_lines
+
+    if as_json:
+        _print_json({**metrics, "run_folder": str(folder)})
+        return
+    for line in summary_lines(metrics, context):
+        click.echo(line)
+    click.echo(f"run folder: {folder}", err=True)
 
 
 @main.command()

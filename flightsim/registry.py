@@ -199,13 +199,18 @@ def build(kind: str, use: str, settings: Mapping[str, Any] | None = None, folder
     Raises
     ------
     PluginError
-        The plug-in cannot be found or configured.
+        The plug-in cannot be found, configured or constructed.
     """
     cls = find(kind, use, folder)
     config = configure(kind, use, settings or {}, folder)
     takes = inspect.signature(cls).parameters
     offered = {"base_folder": folder, **more}
-    return cls(config, **{name: value for name, value in offered.items() if name in takes})
+    try:
+        return cls(config, **{name: value for name, value in offered.items() if name in takes})
+    except FlightsimError:
+        raise
+    except (Exception, SystemExit) as error:  # foreign code: whatever its construction raises is told in one line
+        raise PluginError(f"{KINDS[kind]} '{use}' cannot be built: {_said(error)}.") from error
 
 
 def load_policy(use: str, settings: Mapping[str, Any] | None = None, folder: Path = Path(".")) -> Policy:

@@ -115,7 +115,6 @@ def run(
     seed: int | None = None,
     out: Path | None = None,
     progress: Callable[[float], None] | None = None,
-    resume: bool = False,
     write: bool = True,
     events: bool = True,
     world: World | None = None,
@@ -140,7 +139,7 @@ def run(
     scenario = with_choices(scenario, policy, seed)
     folder = (out or default_folder(scenario)) if write else None
     if folder is not None:
-        _claim(folder, scenario, resume)
+        _claim(folder, scenario)
     world = world or prepare(scenario)
     payload: PayloadBackend = _build("payloads", scenario.payload, scenario.folder)
     if payload.needs_pixels and not world.scenes.has_pixels:
@@ -174,20 +173,29 @@ def run(
     return result
 
 
-def _claim(folder: Path, scenario: Scenario, resume: bool) -> None:
+def finished(folder: Path, scenario: Scenario) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """Metrics and context of a run of this very scenario that is complete in the folder, or None."""
+    if not (folder / runfolder.MANIFEST).is_file():
+        return None
+    manifest = runfolder.read_manifest(folder)
+    if manifest["scenario_digest"] != scenario_digest(scenario) or manifest["outcome"] != "done":
+        return None
+    values: dict[str, Any] = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    return values, manifest["context"]
+
+
+def _claim(folder: Path, scenario: Scenario) -> None:
     """Make the folder ours: nobody else's files in it, and no manifest while the run is under way."""
-    if folder.exists() and any(folder.iterdir()) and not (folder / "scenario.yaml").is_file():
-        raise InputError(f"--out {folder} is a folder with other files in it; name a new or empty folder.")
+    mine = dump_scenario(scenario).encode()
     old = folder / "scenario.yaml"
-    if resume and old.is_file():
-        was = hashlib.sha256(old.read_bytes()).hexdigest()
-        if was != scenario_digest(scenario):
-            raise InputError(f"--resume: {folder} holds a run of another scenario or seed; name another folder.")
+    if folder.exists() and any(folder.iterdir()) and not (old.is_file() and old.read_bytes() == mine):
+        what = "a run of another scenario, policy or seed" if old.is_file() else "other files"
+        raise InputError(f"{folder} holds {what}; nothing was written. Name a new or empty folder with --out.")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / runfolder.MANIFEST).unlink(missing_ok=True)
     for leftover in folder.glob("*.tmp"):
         leftover.unlink()
-    runfolder.write_file(folder / "scenario.yaml", dump_scenario(scenario).encode())
+    runfolder.write_file(old, mine)
 
 
 def simulate(
@@ -207,6 +215,7 @@ def simulate(
         from . import events as ev
 
         ledger.payload_failures += 1
+        ledger.note_once(f"payload raised, first with: {detail}", key="payload")
         log.emit(ev.PAYLOAD_FAILED, ledger.capture_s[row], ledger.tile_ids[row], detail)
 
     cache = VerdictCache(payload.fingerprint) if world.scenes.has_pixels and not payload.needs_truth else None

@@ -250,7 +250,9 @@ def test_control_c_ends_a_run_with_one_line(tmp_path: Path) -> None:
 
 def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
     command = f"'{sys.executable}' -m flightsim passes default | head -n 1; exit ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
+    )
     assert done.returncode == 0
     assert len(done.stdout.splitlines()) == 1
     assert "Traceback" not in done.stderr

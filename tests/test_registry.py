@@ -59,7 +59,9 @@ def offer(folder: Path, distribution: str, group: str, line: str) -> None:
 # Names ----------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("kind", "name"), [(e.kind, e.name) for e in registry.entries() if e.distribution == "flightsim"])
+@pytest.mark.parametrize(
+    ("kind", "name"), [(e.kind, e.name) for e in registry.entries() if e.distribution == "flightsim"]
+)
 def test_every_shipped_plugin_loads_and_has_a_config_that_forbids_unknown_keys(kind: str, name: str) -> None:
     config = registry.config_of(kind, name)
     assert issubclass(config, BaseModel)
@@ -73,7 +75,9 @@ def test_the_shipped_policies_of_the_first_release_are_there() -> None:
 
 
 def test_an_unknown_name_is_told_with_the_nearest_and_all_others() -> None:
-    with pytest.raises(PluginError, match=r"unknown policy 'treshold'; did you mean 'threshold'\? allowed are bent_pipe, "):
+    with pytest.raises(
+        PluginError, match=r"unknown policy 'treshold'; did you mean 'threshold'\? allowed are bent_pipe, "
+    ):
         registry.find("policies", "treshold")
     with pytest.raises(PluginError, match="unknown kind of plug-in 'policy'; did you mean 'policies'"):
         registry.find("policy", "threshold")
@@ -118,7 +122,9 @@ def test_a_name_that_two_distributions_offer_is_refused_with_both(
 ) -> None:
     offer(tmp_path, "stranger", "flightsim.policies", "threshold = stranger_policy:Mine")
     monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(PluginError, match=r"'threshold' is offered twice, by flightsim .* and stranger 1.0.*uninstall one"):
+    with pytest.raises(
+        PluginError, match=r"'threshold' is offered twice, by flightsim .* and stranger 1.0.*uninstall one"
+    ):
         registry.find("policies", "threshold")
     assert ("policies", "threshold") in registry.duplicates()
 
@@ -201,6 +207,14 @@ def test_what_is_wrong_with_a_file_is_told_with_its_line(use: str, words: str, t
         registry.config_of("policies", use, folder)
 
 
+def test_a_class_that_cannot_be_constructed_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        MINE.replace("self.config, self.count", "raise ValueError('too odd')\n        x, y")
+    )
+    with pytest.raises(PluginError, match=r"policy './mine.py:Mine' cannot be built: ValueError: too odd"):
+        registry.build("policies", "./mine.py:Mine", {}, tmp_path)
+
+
 def test_a_caller_may_give_an_absolute_path(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(MINE)
     assert registry.find("policies", f"{tmp_path / 'mine.py'}:Mine", Path("/")).__name__ == "Mine"
@@ -217,7 +231,9 @@ def test_what_is_a_file_and_what_is_a_name() -> None:
 
 
 def run(command: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, timeout=60, env=dict(os.environ))
+    return subprocess.run(
+        command, cwd=cwd, capture_output=True, text=True, check=False, timeout=60, env=dict(os.environ)
+    )
 
 
 @pytest.mark.parametrize("shadow", ["policy.py", "payload.py", "policy/__init__.py"])

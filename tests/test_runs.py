@@ -129,6 +129,36 @@ def test_a_killed_run_leaves_nothing_that_looks_finished(tmp_path):
     assert "interrupted" in report.stderr
 
 
+def test_resume_keeps_a_finished_run_and_flies_an_interrupted_one_again(tmp_path):
+    arguments = ("run", "default", "--set", "duration=1d", "--set", "targets.count=6", "--out", "kept")
+    first = run_cli(*arguments, cwd=tmp_path)
+    manifest = (tmp_path / "kept" / "run.json").read_bytes()
+    again = run_cli(*arguments, "--resume", cwd=tmp_path)
+    assert "nothing was flown" in again.stderr
+    assert again.stdout == first.stdout
+    assert (tmp_path / "kept" / "run.json").read_bytes() == manifest
+    (tmp_path / "kept" / "run.json").unlink()
+    flown = run_cli(*arguments, "--resume", cwd=tmp_path)
+    assert flown.stdout == first.stdout
+    assert (tmp_path / "kept" / "run.json").is_file()
+
+
+def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path):
+    other = tmp_path / "mine"
+    other.mkdir()
+    (other / "notes.txt").write_text("keep me")
+    done = run_cli("run", "default", "--set", "duration=1d", "--out", str(other), cwd=tmp_path)
+    assert done.returncode == 2
+    assert "holds other files; nothing was written" in done.stderr
+    assert [path.name for path in other.iterdir()] == ["notes.txt"]
+    small = ("--set", "duration=1d", "--set", "targets.count=6", "--out", "a")
+    assert run_cli("run", "default", *small, cwd=tmp_path).returncode == 0
+    clash = run_cli("run", "default", "--seed", "8", *small, cwd=tmp_path)
+    assert clash.returncode == 2
+    assert "another scenario, policy or seed" in clash.stderr
+    assert (tmp_path / "a" / "run.json").is_file()
+
+
 def test_policies_differ_and_nothing_keeps_nothing():
     """On the whole default scenario, where the budget binds."""
     scenario = fs.load_scenario("default")
