@@ -25,8 +25,9 @@ if TYPE_CHECKING:
         VerdictStatus,
     )
     from .errors import FlightsimError, InputError, RunError
+    from .perceived import PerceiveResult, perceive
     from .registry import load_policy
-    from .runs import PerceiveResult, RunResult, perceive, run
+    from .runs import RunResult, run
     from .scenario import Scenario, load_scenario
 
 _HOMES = {
@@ -37,7 +38,7 @@ _HOMES = {
     "FlightsimError": "errors",
     "InputError": "errors",
     "Observation": "domain",
-    "PerceiveResult": "runs",
+    "PerceiveResult": "perceived",
     "ProductSpec": "domain",
     "QueueView": "domain",
     "RunError": "errors",
@@ -51,7 +52,7 @@ _HOMES = {
     "VerdictStatus": "domain",
     "load_policy": "registry",
     "load_scenario": "scenario",
-    "perceive": "runs",
+    "perceive": "perceived",
     "run": "runs",
 }
 

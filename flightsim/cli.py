@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import sys
+import time
 from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -168,19 +169,20 @@ def passes(file: str, settings: tuple[str, ...], as_json: bool) -> None:
 
 
 def _progress(quiet: bool) -> tuple[Callable[[float], None] | None, Callable[[], None]]:
-    """A bar on a terminal, nothing in a pipe."""
+    """A bar on a terminal for what takes longer than two seconds, nothing in a pipe."""
     if quiet or not sys.stderr.isatty():
         return None, lambda: None
-    bar = click.progressbar(length=100, label="flying", file=sys.stderr)
-    bar.__enter__()
-    seen = [0]
+    started, bar, shown = time.monotonic(), click.progressbar(length=100, label="flying", file=sys.stderr), [-1]
 
     def step(share: float) -> None:
-        now = int(100 * share)
-        bar.update(now - seen[0])
-        seen[0] = now
+        if shown[0] < 0 and time.monotonic() - started > 2.0:
+            bar.__enter__()
+            shown[0] = 0
+        if shown[0] >= 0:
+            bar.update(int(100 * share) - shown[0])
+            shown[0] = int(100 * share)
 
-    return step, lambda: bar.__exit__(None, None, None)
+    return step, lambda: bar.__exit__(None, None, None) if shown[0] >= 0 else None
 
 
 @main.command()
@@ -242,10 +244,10 @@ def _print_run(metrics: dict[str, Any], context: dict[str, Any], folder: Path, a
 @_told
 def perceive(file: str, settings: tuple[str, ...], as_json: bool) -> None:
     """Let the payload look at every pair once, store and score its verdicts: `flightsim perceive real-images`."""
-    from . import runs
+    from . import perceived
     from .scenario import load_scenario
 
-    result = runs.perceive(load_scenario(file, settings))
+    result = perceived.perceive(load_scenario(file, settings))
     if as_json:
         _print_json(result.as_dict())
         return

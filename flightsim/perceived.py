@@ -1,16 +1,24 @@
-"""The score of a payload over all pairs, per schema, beside the answers that need no eye."""
+"""One look of a payload at all pairs: verdicts stored, scored beside the answers that need no eye."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .domain import TruthTable, Verdict, VerdictStatus
+from . import registry
+from .domain import TilePair, TruthTable, Verdict, VerdictStatus
+from .errors import InputError
+from .perception import VerdictBook, VerdictCache, shot_keys
 from .protocols import PayloadBackend
+from .runs import open_payload
+from .scenario.models import Scenario
 from .scoring import Counts, confusion, wilson
+from .world import prepare
 
 
 def _row(counts: Counts, abstained: int, invalid: int) -> dict[str, Any]:
@@ -110,3 +118,56 @@ def score_lines(
         f"unusable pairs (cloud, no data): {int(unusable.sum())}, of them called an event: {fooled}",
     ]
     return scores, lines
+
+
+@dataclass(frozen=True)
+class PerceiveResult:
+    """A payload's answers over all pairs of a scenario, scored where there are labels."""
+
+    scores: dict[str, Any]
+    lines: Sequence[str]
+
+    def table_lines(self) -> list[str]:
+        """A table for people."""
+        return list(self.lines)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same for programs."""
+        return self.scores
+
+
+def perceive(scenario: Scenario) -> PerceiveResult:
+    """Run the payload once over the scenario's pairs, store the verdicts, score them where labels exist.
+
+    Pairs of an archive are looked at whether or not the orbit meets them; other scenes give the plan's pairs.
+
+    Raises
+    ------
+    InputError
+        The payload cannot look at these scenes.
+    """
+    payload: PayloadBackend = registry.build("payloads", scenario.payload.use, scenario.payload.with_, scenario.folder)
+    scenes = registry.build("scenes", scenario.scenes.use, scenario.scenes.with_, scenario.folder)
+    if payload.needs_pixels and not scenes.has_pixels:
+        raise InputError(f"payload '{scenario.payload.use}' looks at pixels, scenes '{scenario.scenes.use}' have none.")
+    pair: Callable[[int], TilePair]
+    if hasattr(scenes, "pairs"):
+        truth = scenes.all_rows_truth(scenario.payload.schemas)
+        pairs: list[TilePair] = list(scenes.pairs())
+        keys, pair = np.arange(len(pairs), dtype=np.uint64), lambda row: pairs[row]
+    else:
+        world = prepare(scenario)
+        truth, keys, pair = world.truth, shot_keys(world.plan, scenario.seed), world.scenes.pair
+    failures: list[str] = []
+    open_payload(payload, scenario.payload.use)
+    try:
+        cache = VerdictCache(payload.fingerprint) if scenes.has_pixels and not payload.needs_truth else None
+        book = VerdictBook(payload, pair, keys, truth, scenario.seed, lambda _, detail: failures.append(detail), cache)
+        verdicts = [book.of(row, scenario.payload.schemas) for row in range(len(keys))]
+        if cache is not None:
+            cache.save()
+    finally:
+        payload.close()
+    scores, lines = score_lines(verdicts, truth, payload, [pair(row).after.place_id for row in range(len(keys))])
+    scores["payload_failures"] = failures
+    return PerceiveResult(json.loads(json.dumps(scores)), lines)

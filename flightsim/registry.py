@@ -226,14 +226,20 @@ def load_policy(use: str, settings: Mapping[str, Any] | None = None, folder: Pat
 
 
 def isolated_policy(use: str, settings: Mapping[str, Any], folder: Path, watchdog_s: float) -> Policy:
-    """A policy class of a file, in a process of its own; the file is not executed in this one.
+    """A policy class in a process of its own; a file's class is not executed in this one.
+
+    A policy with an entry point is loaded there from the file of its module.
 
     Raises
     ------
     PluginError
         The file is not there, or the process refuses file, class or settings.
     """
-    path, class_name = file_of(use, folder)
+    if is_file(use):
+        path, class_name = file_of(use, folder)
+    else:
+        cls = find("policies", use, folder)
+        path, class_name = Path(inspect.getfile(cls)), cls.__name__
     process = find("policies", "process")
     policy: Policy = process.for_file(path, class_name, dict(settings), watchdog_s)
     return policy

@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from . import compute, metrics, registry, runfolder, summary
 from .budget import CapacityClock
-from .domain import Action, TerminalState, TilePair
+from .domain import Action, TerminalState
 from .engine import Craft, fly
-from .errors import InputError
+from .errors import FlightsimError, InputError, RunError
 from .events import EventLog
 from .perception import VerdictBook, VerdictCache, shot_keys
 from .protocols import PayloadBackend, Policy
-from .recorder import ACTIONS, STATES, Ledger, RunRecord
+from .recorder import STATES, Ledger, RunRecord
 from .references import ReferenceSizes
 from .scenario import dump_scenario
 from .scenario.models import PolicyUse, Scenario, Use
@@ -81,8 +81,12 @@ def policy_from_here(policy: str) -> str:
 
 
 def scenario_digest(scenario: Scenario) -> str:
-    """SHA-256 of the resolved scenario, as hex."""
-    return hashlib.sha256(dump_scenario(scenario).encode()).hexdigest()
+    """SHA-256 of the resolved scenario and of its plug-in files, as hex."""
+    saved, files = portable(scenario)
+    digest = hashlib.sha256(dump_scenario(saved).encode())
+    for name in sorted(files):
+        digest.update(files[name].read_bytes())
+    return digest.hexdigest()
 
 
 def default_folder(scenario: Scenario) -> Path:
@@ -95,6 +99,45 @@ def _build(kind: str, use: Use, folder: Path) -> Any:
     return registry.build(kind, use.use, use.with_, folder)
 
 
+def open_payload(payload: PayloadBackend, name: str) -> None:
+    """Load what is heavy.
+
+    Raises
+    ------
+    RunError
+        The payload raised.
+    """
+    try:
+        payload.open()
+    except FlightsimError:
+        raise
+    except Exception as error:  # foreign code may raise anything; without its eye there is no run
+        raise RunError(f"payload '{name}' does not open: {type(error).__name__}: {error}") from error
+
+
+def portable(scenario: Scenario) -> tuple[Scenario, dict[str, Path]]:
+    """The scenario as a run folder keeps it, and the plug-in files that go with it, by name in that folder.
+
+    Plug-ins in files are named relative to the folder that the copy lies in, so the saved scenario flies again.
+    """
+    files: dict[str, Path] = {}
+
+    def kept(use: str) -> str:
+        if not registry.is_file(use):
+            return use
+        path, class_name = registry.file_of(use, scenario.folder)
+        files[path.name] = path
+        return f"./{path.name}:{class_name}"
+
+    changes: dict[str, Any] = {
+        name: part.model_copy(update={"use": kept(part.use)})
+        for name, part in (("link", scenario.link), ("scenes", scenario.scenes), ("payload", scenario.payload))
+    }
+    policy = scenario.policy
+    changes["policy"] = policy.model_copy(update={"use": kept(policy.use), "fallback": kept(policy.fallback)})
+    return scenario.model_copy(update=changes), files
+
+
 def make_policy(use: PolicyUse, name: str, folder: Path) -> tuple[Policy, bool]:
     """A policy object, and whether it lives in a process of its own.
 
@@ -102,7 +145,7 @@ def make_policy(use: PolicyUse, name: str, folder: Path) -> tuple[Policy, bool]:
     """
     settings = dict(use.with_) if name == use.use else {}
     isolation = use.isolation or ("process" if registry.is_file(name) else "inline")
-    if registry.is_file(name) and isolation == "process":
+    if isolation == "process" and name != "process" and (registry.is_file(name) or name == use.use):
         return registry.isolated_policy(name, settings, folder, use.watchdog_s), True
     policy: Policy = registry.build("policies", name, settings, folder, watchdog_s=use.watchdog_s)
     return policy, name == "process"
@@ -147,7 +190,7 @@ def run(
             f"payload '{scenario.payload.use}' looks at pixels, scenes '{scenario.scenes.use}' have none; "
             "use payload confusion or perfect_eye, or scenes with pixels."
         )
-    payload.open()
+    open_payload(payload, scenario.payload.use)
     log_file = (folder / "events.jsonl.tmp").open("w", encoding="utf-8") if folder is not None and events else None
     try:
         record, ledger, sizer, identities = simulate(scenario, world, payload, EventLog(log_file), progress)
@@ -186,7 +229,8 @@ def finished(folder: Path, scenario: Scenario) -> tuple[dict[str, Any], dict[str
 
 def _claim(folder: Path, scenario: Scenario) -> None:
     """Make the folder ours: nobody else's files in it, and no manifest while the run is under way."""
-    mine = dump_scenario(scenario).encode()
+    saved, files = portable(scenario)
+    mine = dump_scenario(saved).encode()
     old = folder / "scenario.yaml"
     if folder.exists() and any(folder.iterdir()) and not (old.is_file() and old.read_bytes() == mine):
         what = "a run of another scenario, policy or seed" if old.is_file() else "other files"
@@ -196,6 +240,8 @@ def _claim(folder: Path, scenario: Scenario) -> None:
     for leftover in folder.glob("*.tmp"):
         leftover.unlink()
     runfolder.write_file(old, mine)
+    for name, path in files.items():
+        runfolder.write_file(folder / name, path.read_bytes())
 
 
 def simulate(
@@ -326,7 +372,7 @@ def _context(
     return {
         "scenario": scenario.name,
         "world": scenario.scenes.use,
-        "policy": scenario.policy.use,
+        "policy": Path(scenario.policy.use).name,
         "fallback": scenario.policy.fallback,
         "seed": scenario.seed,
         "link": scenario.link.use,
@@ -390,61 +436,3 @@ def _write_ground(folder: Path, result: RunResult, sizer: Sizer) -> None:
             data = sizer.picture(row, item.kind, record.specs[item.id])
             suffix = ".tile" if item.kind is Action.TILE else f".{sizer.spec(record.specs[item.id])[1]}"
             (folder / (item.id.replace("/", "-") + suffix)).write_bytes(data)
-
-
-@dataclass(frozen=True)
-class PerceiveResult:
-    """A payload's answers over all pairs of a scenario, scored where there are labels."""
-
-    scores: dict[str, Any]
-    lines: Sequence[str]
-
-    def table_lines(self) -> list[str]:
-        """A table for people."""
-        return list(self.lines)
-
-    def as_dict(self) -> dict[str, Any]:
-        """The same for programs."""
-        return self.scores
-
-
-def perceive(scenario: Scenario) -> PerceiveResult:
-    """Run the payload once over the scenario's pairs, store the verdicts, score them where labels exist.
-
-    Pairs of an archive are looked at whether or not the orbit meets them; other scenes give the plan's pairs.
-
-    Raises
-    ------
-    InputError
-        The payload cannot look at these scenes.
-    """
-    from .perceived import score_lines
-
-    payload: PayloadBackend = _build("payloads", scenario.payload, scenario.folder)
-    scenes = _build("scenes", scenario.scenes, scenario.folder)
-    if payload.needs_pixels and not scenes.has_pixels:
-        raise InputError(f"payload '{scenario.payload.use}' looks at pixels, scenes '{scenario.scenes.use}' have none.")
-    pair: Callable[[int], TilePair]
-    if hasattr(scenes, "pairs"):
-        truth = scenes.all_rows_truth(scenario.payload.schemas)
-        pairs: list[TilePair] = list(scenes.pairs())
-        keys, pair = np.arange(len(pairs), dtype=np.uint64), lambda row: pairs[row]
-    else:
-        world = prepare(scenario)
-        truth, keys, pair = world.truth, shot_keys(world.plan, scenario.seed), world.scenes.pair
-    failures: list[str] = []
-    payload.open()
-    try:
-        cache = VerdictCache(payload.fingerprint) if scenes.has_pixels and not payload.needs_truth else None
-        book = VerdictBook(payload, pair, keys, truth, scenario.seed, lambda _, detail: failures.append(detail), cache)
-        verdicts = [book.of(row, scenario.payload.schemas) for row in range(len(keys))]
-        if cache is not None:
-            cache.save()
-    finally:
-        payload.close()
-    scores, lines = score_lines(verdicts, truth, payload, [pair(row).after.place_id for row in range(len(keys))])
-    scores["payload_failures"] = failures
-    return PerceiveResult(json.loads(json.dumps(scores)), lines)
-
-
-__all__ = ["ACTIONS", "PerceiveResult", "RunResult", "default_folder", "make_policy", "perceive", "run"]

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -141,6 +142,65 @@ def test_resume_keeps_a_finished_run_and_flies_an_interrupted_one_again(tmp_path
     flown = run_cli(*arguments, "--resume", cwd=tmp_path)
     assert flown.stdout == first.stdout
     assert (tmp_path / "kept" / "run.json").is_file()
+
+
+POLICY = """
+from flightsim import Action, Decision
+
+from pydantic import BaseModel
+
+
+class Mine:
+    class Config(BaseModel):
+        pass
+
+    def __init__(self, config):
+        pass
+
+    def decide(self, seen):
+        return Decision(Action.THUMBNAIL)
+"""
+
+
+def test_a_file_policy_flies_and_its_saved_scenario_flies_again(tmp_path):
+    (tmp_path / "mine.py").write_text(POLICY)
+    (tmp_path / "policy.py").write_text("raise RuntimeError('a stranger of that name')")
+    small = ("--set", "duration=1d", "--set", "targets.count=6")
+    cli = [str(Path(sys.executable).with_name("flightsim"))]
+    first = subprocess.run(
+        [*cli, "run", "default", *small, "--policy", "./mine.py:Mine", "--out", "a"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert first.returncode == 0, first.stderr
+    (tmp_path / "mine.py").unlink()
+    again = subprocess.run(
+        [*cli, "run", "a/scenario.yaml", "--out", "b"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert again.returncode == 0, again.stderr
+    assert again.stdout == first.stdout
+    assert "thumbnail" in first.stdout
+
+
+def test_a_shipped_policy_decides_the_same_in_a_process_of_its_own(short):
+    scenario, world = short
+    inline = fs.run(scenario, policy="threshold", write=False, world=world)
+    apart = fs.load_scenario("default", [*SHORT, "policy={use: threshold, isolation: process}"])
+    isolated = fs.run(apart, write=False, world=world)
+    assert isolated.context["isolation"] == "process"
+    assert np.array_equal(inline.record.action, isolated.record.action)
+    assert inline.metrics["bytes"] == isolated.metrics["bytes"]
+
+
+def test_a_payload_that_does_not_open_fails_the_run_in_one_line(tmp_path):
+    (tmp_path / "eye.py").write_text(
+        "from payload.confusion import Confusion\n\n\nclass Eye(Confusion):\n"
+        "    def open(self):\n        raise MemoryError('no room for the weights')\n"
+    )
+    (tmp_path / "s.yaml").write_text('name: s\nextends: default\npayload: {use: "./eye.py:Eye"}\n')
+    done = run_cli("run", "s.yaml", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "payload './eye.py:Eye' does not open: MemoryError: no room for the weights" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path):
