@@ -41,12 +41,20 @@ class VerdictCache:
         self._new = 0
         self._known: dict[tuple[str, str], dict[str, Any]] = {}
         if self._path.is_file():
-            with self._path.open(encoding="utf-8") as lines:
-                header = json.loads(next(lines, "{}") or "{}")
-                if header.get("fingerprint") == fingerprint:
-                    for line in lines:
-                        row = json.loads(line)
-                        self._known[row.pop("pair"), row.pop("schema")] = row
+            try:
+                self._read()
+            except (ValueError, KeyError) as error:
+                raise InputError(
+                    f"the store of verdicts {self._path} is damaged ({error}); delete it, it is made anew."
+                ) from error
+
+    def _read(self) -> None:
+        with self._path.open(encoding="utf-8") as lines:
+            if json.loads(next(lines, "{}"))["fingerprint"] != self._fingerprint:
+                return
+            for line in lines:
+                row = json.loads(line)
+                self._known[row.pop("pair"), row.pop("schema")] = row
 
     def get(self, digest: str, schema: str, tile_id: str) -> Verdict | None:
         """The stored answer under the tile's present id, or None."""

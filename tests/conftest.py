@@ -22,3 +22,11 @@ def shared(relative: str) -> Path:
             f"SKIPPED LOUDLY: ../shared/{relative} is absent; this check against an independent source did not run"
         )
     return path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory):
+    """Verdicts of tests are stored apart from those of the person who runs them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FLIGHTSIM_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
