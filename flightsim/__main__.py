@@ -1,6 +1,6 @@
 """``python -m flightsim`` is the command ``flightsim``."""
 
-from .cli import main
+from .cli import entry
 
 if __name__ == "__main__":
-    main()
+    entry()
