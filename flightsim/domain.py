@@ -7,7 +7,8 @@ Times are seconds since the scenario's start, sizes int bytes, angles degrees on
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -372,12 +373,20 @@ class QueuedItem:
     sent_bytes: int = 0
 
 
+#: Who answers for costs while a policy is being asked. The engine sets it, so that a ``LazyCosts`` holds no way
+#: back to the engine: through an observation nothing but the observation can be reached.
+COST_DESK: ContextVar[Callable[[Action], int] | None] = ContextVar("COST_DESK", default=None)
+
+
 class LazyCosts(Mapping[Action, int]):
-    """Costs that are computed when asked for, and once."""
+    """Costs that are computed when asked for, and once.
+
+    Without a ``compute`` of their own they ask the ``COST_DESK``, which is open while the policy is asked.
+    """
 
     __slots__ = ("_compute", "_known", "_offered")
 
-    def __init__(self, offered: Sequence[Action], compute: Any) -> None:
+    def __init__(self, offered: Sequence[Action], compute: Callable[[Action], int] | None = None) -> None:
         self._offered = tuple(offered)
         self._compute = compute
         self._known: dict[Action, int] = {}
@@ -386,7 +395,10 @@ class LazyCosts(Mapping[Action, int]):
         if action not in self._known:
             if action not in self._offered:
                 raise KeyError(action)
-            self._known[action] = self._compute(action)
+            compute = self._compute or COST_DESK.get()
+            if compute is None:
+                raise LookupError("a cost can be asked only while the policy is asked; keep the number instead")
+            self._known[action] = compute(action)
         return self._known[action]
 
     def __contains__(self, action: object) -> bool:

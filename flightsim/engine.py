@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 
 import numpy as np
 import simpy
@@ -20,6 +21,7 @@ from .budget import CapacityClock
 from .compute import Processor
 from .decider import Decider
 from .domain import (
+    COST_DESK,
     Action,
     Decision,
     LazyCosts,
@@ -81,7 +83,7 @@ class Flight:
     ) -> None:
         self._env, self._craft, self._ledger = env, craft, ledger
         self._scenes, self._book, self._sizer = scenes, book, sizer
-        self._priors = priors
+        self._priors = MappingProxyType(priors)
         self._horizon_s, self._deadline_s = horizon_s, deadline_s
         self._log = ledger.log
         self._queue = DownlinkQueue()
@@ -182,6 +184,7 @@ class Flight:
     def _observe(self, row: int, verdicts: tuple[Verdict, ...]) -> Observation:
         now_s, clock, queue = self._env.now, self._craft.clock, self._queue
         pending = queue.pending_bytes + self._batched_bytes()
+        COST_DESK.set(partial(self._cost, row, verdicts))
         return Observation(
             now_s,
             self._scenes.pair(row),
@@ -191,7 +194,7 @@ class Flight:
             _POWER_OFF,
             clock.forecasts(now_s),
             clock.budget(now_s, pending),
-            LazyCosts(OFFERED, lambda action: self._cost(row, action, verdicts)),
+            LazyCosts(OFFERED),
             {},
             self._priors,
         )
@@ -199,7 +202,7 @@ class Flight:
     def _batched_bytes(self) -> int:
         return sum(batch.wire_bytes for batch in self._batches.values()) if self._batches else 0
 
-    def _cost(self, row: int, action: Action, verdicts: tuple[Verdict, ...]) -> int:
+    def _cost(self, row: int, verdicts: tuple[Verdict, ...], action: Action) -> int:
         if action is Action.VERDICT:
             batch = next(iter(self._batches.values()), None)
             return self._sizer.verdict_cost(row, verdicts, batch)
@@ -208,6 +211,7 @@ class Flight:
     def _decide(self, row: int, verdicts: tuple[Verdict, ...]) -> None:
         seen = self._observe(row, verdicts)
         decision, by = self._decider.decide(row, seen)
+        COST_DESK.set(None)
         self._log.emit(
             ev.TILE_DECIDED, seen.now_s, self._ledger.tile_ids[row], str(decision.action), decision.priority, by,
             decision.reason,

@@ -1,5 +1,7 @@
 """The flight, on small missions written by hand: every tile ends once, every byte is accounted for."""
 
+import types
+from collections.abc import Mapping
 from itertools import pairwise
 
 import numpy as np
@@ -284,3 +286,70 @@ def test_a_thumbnail_is_never_larger_than_its_tile():
     small = mission(Scripted(Decision(Action.THUMBNAIL, product=ProductSpec(size_px=128))), [0.0], [])
     assert flown.record.thumbnail_px[0] == 128
     assert flown.record.product_bytes[0] == small.record.product_bytes[0]
+
+
+def reachable(root):
+    """Every object that attributes, slots, items, closures and bound methods of an object lead to, types left out."""
+    seen, pending, found = set(), [root], []
+    while pending:
+        thing = pending.pop()
+        if id(thing) in seen or isinstance(thing, type | types.ModuleType):
+            continue
+        seen.add(id(thing))
+        found.append(thing)
+        if isinstance(thing, Mapping):
+            pending += [*thing.keys(), *(thing[key] for key in thing)]
+        elif isinstance(thing, list | tuple | set | frozenset):
+            pending += list(thing)
+        pending += list(getattr(thing, "__dict__", {}).values())
+        for kind in type(thing).__mro__:
+            pending += [getattr(thing, name) for name in getattr(kind, "__slots__", ()) if hasattr(thing, name)]
+        pending += [cell.cell_contents for cell in getattr(thing, "__closure__", None) or ()]
+        pending += [getattr(thing, name) for name in ("__self__", "func", "args", "keywords") if hasattr(thing, name)]
+    return found
+
+
+def test_no_truth_no_seed_and_no_engine_is_reachable_through_an_observation():
+    """Also in the same process: what a policy is handed leads to nothing but itself."""
+    caught = []
+
+    class Digger:
+        def ask(self, seen):
+            caught.extend(reachable(seen))
+            return ("flood_extent",)
+
+        def decide(self, seen):
+            assert dict(seen.costs_bytes)
+            caught.extend(reachable(seen))
+            return Decision(Action.NOTHING)
+
+    mission(Digger(), [0.0, 1.0], [contact(1000.0, 300.0, FAST)])
+    allowed = {
+        "Observation", "TilePair", "Tile", "Verdict", "QueueView", "PowerView", "ContactForecast", "BudgetView",
+        "LazyCosts", "Action", "VerdictStatus", "mappingproxy", "dict", "tuple", "str", "int", "float",
+        "bool", "NoneType",
+    }  # fmt: skip
+    assert {type(thing).__name__ for thing in caught} <= allowed
+    assert "Observation" in {type(thing).__name__ for thing in caught}
+
+
+def test_a_policy_cannot_change_what_the_next_one_sees():
+    class Vandal:
+        def decide(self, seen):
+            seen.priors["flood_extent"] = 1.0
+
+    flown = mission(Vandal(), [0.0], [])
+    assert "does not support item assignment" in flown.kinds("policy_failed")[0]["why"]
+
+
+def test_costs_are_gone_when_the_decision_is_made():
+    kept = []
+
+    class Hoarder:
+        def decide(self, seen):
+            kept.append(seen.costs_bytes)
+            return Decision(Action.NOTHING)
+
+    mission(Hoarder(), [0.0], [])
+    with pytest.raises(LookupError, match="only while the policy is asked"):
+        _ = kept[0][Action.TILE]
