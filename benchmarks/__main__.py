@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("policies", "liquid_space", "prevalence", "spectral", "product_bytes", "engine_floor", "make_run")
+NAMES = ("accuracy", "policies", "liquid_space", "prevalence", "spectral", "product_bytes", "engine_floor", "make_run")
 
 
 def main() -> int:

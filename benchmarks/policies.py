@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 import flightsim as fs
@@ -19,6 +21,9 @@ POLICIES = (
     "nothing",
 )
 SEEDS = (1, 2, 3, 4, 5)
+FIGURE = Path(__file__).resolve().parents[1] / "docs" / "figures" / "policies.svg"
+#: Okabe and Ito, "Color Universal Design", 2008, and a grey.
+COLOURS = ("#0072B2", "#56B4E9", "#E69F00", "#999999", "#009E73", "#CC79A7", "#D55E00", "#000000")
 
 
 def table(scenario_name: str = "default", seeds: tuple[int, ...] = SEEDS) -> dict[str, list[dict[str, float | None]]]:
@@ -55,6 +60,32 @@ def _range(values: list[float | None], scale: float = 1.0, digits: int = 2) -> s
     return f"{np.mean(known):.{digits}f} ({min(known):.{digits}f} to {max(known):.{digits}f})"
 
 
+def draw(rows: dict[str, list[dict[str, float | None]]], path: Path) -> None:
+    """Each policy's seeds in the plane of radiated bytes and F1; the same figures give the same file."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    import matplotlib.pyplot as plt
+
+    style = {"svg.hashsalt": "policies", "svg.fonttype": "none", "font.size": 9, "axes.spines.top": False}
+    with matplotlib.rc_context({**style, "axes.spines.right": False}):
+        figure, ax = plt.subplots(figsize=(7.0, 4.0), layout="constrained")
+        for (name, runs), colour, marker in zip(rows.items(), COLOURS, "osD^vP*X", strict=True):
+            days = [row["air"] / 1e6 / 7.0 for row in runs if row["air"]]
+            f1 = [row["f1"] for row in runs if row["air"]]
+            if days:
+                ax.semilogx(days, f1, marker, color=colour, markersize=6, label=name)
+        ceilings = [row["f1_0"] for row in rows["bent_pipe"]]
+        ax.axhspan(min(ceilings), max(ceilings), color="0.88", label="bent pipe, unlimited link")
+        ax.set_xlabel("radiated transfer-frame bytes per day [MB]")
+        ax.set_ylabel("F1 on the ground [-]")
+        ax.set_ylim(0.0, 0.8)
+        ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+        path.parent.mkdir(exist_ok=True)
+        figure.savefig(path, metadata={"Date": None})
+        plt.close(figure)
+
+
 def main() -> None:
     rows = table()
 
@@ -77,6 +108,8 @@ def main() -> None:
         )
     pairs = [(row["f1"], row["fused"]) for name in POLICIES for row in rows[name]]
     excess = max(f1 - fused for f1, fused in pairs if f1 is not None and fused is not None)
+    draw(rows, FIGURE)
+    print(f"figure: docs/figures/{FIGURE.name}")
     print(f"largest F1 of any policy above the fused unlimited reference: {excess:+.3f}")
 
 

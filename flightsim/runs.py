@@ -364,7 +364,7 @@ def _context(
         for name in ("payload_failed", "policy_failed", "policy_hung", "product_refused", "item_expired")
         if record.event_counts[name]
     }
-    notes = list(record.notes)
+    notes = [*record.notes, *getattr(world.scenes, "notes", ())]
     if ledger.hung:
         notes.insert(0, f"RUN FAILED: {ledger.hung}; the fallback decided from there on")
     if not any(window.booked for window in record.contacts):
