@@ -210,6 +210,9 @@ class Flight:
 
     def _decide(self, row: int, verdicts: tuple[Verdict, ...]) -> None:
         seen = self._observe(row, verdicts)
+        if row in self._ledger.payload_faults:
+            tile = self._ledger.tile_ids[row]
+            self._log.emit(ev.PAYLOAD_FAILED, seen.now_s, tile, self._ledger.payload_faults[row])
         decision, by = self._decider.decide(row, seen)
         COST_DESK.set(None)
         self._log.emit(

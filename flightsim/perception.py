@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from .domain import Plan, TilePair, TruthTable, Verdict, VerdictStatus
 from .errors import InputError
-from .protocols import PayloadBackend
+from .protocols import PayloadBackend, SceneSource
 from .rng import hash_at
 
 #: Shots answered together. Large enough for array payloads, small enough that a lazy policy wastes little.
@@ -99,6 +100,37 @@ def pair_digest(pair: TilePair) -> str:
 def shot_keys(plan: Plan, seed: int) -> NDArray[np.uint64]:
     """Key of each shot, shape (n,): place and capture second, so that a revisit gets its own draws. [-]"""
     return hash_at(seed, "shot", plan.place_key, plan.time_s.astype(np.int64))
+
+
+class GatedScenes:
+    """Scenes with pixels as the spacecraft sees them: with the cloud cover that the payload's gate estimates.
+
+    Estimates are made when a tile is first looked at. A gate that raises leaves the cover unknown, and
+    ``on_failure(row, detail)`` is told.
+    """
+
+    def __init__(
+        self,
+        scenes: SceneSource,
+        estimate: Callable[[TilePair], float | None],
+        on_failure: Callable[[int, str], None],
+    ) -> None:
+        self._scenes, self._estimate, self._on_failure = scenes, estimate, on_failure
+        self._cloud: dict[int, float | None] = {}
+
+    def pair(self, row: int) -> TilePair:
+        """Pictures of one shot."""
+        pair = self._scenes.pair(row)
+        if row not in self._cloud:
+            try:
+                self._cloud[row] = self._estimate(pair)
+            except Exception as error:  # foreign code may raise anything
+                self._cloud[row] = None
+                self._on_failure(row, f"cloud_fraction: {type(error).__name__}: {error}"[:300])
+        return TilePair(pair.before, replace(pair.after, cloud_fraction=self._cloud[row]))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._scenes, name)
 
 
 class VerdictBook:

@@ -44,6 +44,8 @@ class PayloadBackend(Protocol):
     ``needs_truth``: it answers from the world's truth and every report says so; ``assess_many`` then gets
     ``truth`` (rows as ``pairs``) and ``keys`` (shape (n,), for keyed draws), and None otherwise.
     ``needs_pixels``: it reads ``pair.after.image``; a scenario that has none is refused.
+    Optional method ``cloud_fraction(pair) -> float | None``: the quality gate's estimate for scenes with pixels,
+    which policies then see as ``pair.after.cloud_fraction``.
     """
 
     Config: ClassVar[type[BaseModel]]

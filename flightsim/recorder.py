@@ -91,7 +91,7 @@ class Ledger:
         self.compute_s = [0.0] * n
         self.energy_j = 0.0
         self.kept_bytes = 0
-        self.payload_failures = 0
+        self.payload_faults: dict[int, str] = {}  # by row: what the payload raised
         self.specs: dict[str, ProductSpec | None] = {}
         self.hung: str | None = None
         self.verdicts: dict[int, tuple[Verdict, ...]] = {}

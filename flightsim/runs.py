@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import compute, metrics, registry, runfolder, summary
+from . import compute, frames, metrics, registry, runfolder, summary
 from .budget import CapacityClock
 from .domain import Action, TerminalState
 from .engine import Craft, fly
 from .errors import FlightsimError, InputError, RunError
 from .events import EventLog
-from .perception import VerdictBook, VerdictCache, shot_keys
-from .protocols import PayloadBackend, Policy
+from .perception import GatedScenes, VerdictBook, VerdictCache, shot_keys
+from .protocols import PayloadBackend, Policy, SceneSource
 from .recorder import STATES, Ledger, RunRecord
 from .references import ReferenceSizes
 from .scenario import dump_scenario
@@ -253,20 +253,22 @@ def simulate(
 ) -> tuple[RunRecord, Ledger, Sizer, dict[str, Any]]:
     """The simulation alone, without metrics and files: record, ledger, sizes, and who was eye and clock."""
     plan, truth = world.plan, world.truth
-    first = scenario.craft[0]
-    sizer = Sizer(world.scenes, plan, first.radio)
-    ledger = Ledger(plan, world.contacts, sizer.zone_bytes, sizer.frame_bytes, log)
+    frame = frames.FORMATS[scenario.craft[0].radio.frames]
+    ledger = Ledger(plan, world.contacts, frame.zone_bytes, frame.frame_bytes, log)
 
     def failed(row: int, detail: str) -> None:
-        from . import events as ev
-
-        ledger.payload_failures += 1
+        # Batches look ahead of the simulated time: the event waits until the tile's own turn.
+        ledger.payload_faults[row] = detail
         ledger.note_once(f"payload raised, first with: {detail}", key="payload")
-        log.emit(ev.PAYLOAD_FAILED, ledger.capture_s[row], ledger.tile_ids[row], detail)
 
+    scenes: Any = world.scenes
+    gate = getattr(payload, "cloud_fraction", None)
+    if scenes.has_pixels and gate is not None:
+        scenes = GatedScenes(scenes, gate, failed)
+    sizer = Sizer(scenes, plan, scenario.craft[0].radio)
     cache = VerdictCache(payload.fingerprint) if world.scenes.has_pixels and not payload.needs_truth else None
     keys = shot_keys(plan, scenario.seed)
-    book = VerdictBook(payload, world.scenes.pair, keys, truth, scenario.seed, failed, cache)
+    book = VerdictBook(payload, scenes.pair, keys, truth, scenario.seed, failed, cache)
     crafts, policies = [], []
     clock_name = ""
     for index, craft in enumerate(scenario.craft):
@@ -303,7 +305,7 @@ def simulate(
     priors = {schema: scenario.targets.prevalence_of(schema) for schema in scenario.payload.schemas}
     try:
         fly(
-            crafts, ledger, world.scenes, book, sizer, scenario.payload.schemas, priors, scenario.horizon_s,
+            crafts, ledger, scenes, book, sizer, scenario.payload.schemas, priors, scenario.horizon_s,
             deadline_s, progress,
         )  # fmt: skip
     finally:
@@ -316,7 +318,7 @@ def simulate(
         cache.save()
     storage = tuple(craft.storage_bytes for craft in scenario.craft)
     record = ledger.record(truth, scenario.duration_s, scenario.horizon_s, deadline_s, storage, world.uplink_bytes)
-    record.cloud_estimate = _cloud_estimates(world)
+    record.cloud_estimate = _cloud_estimates(scenes, len(plan))
     identities = {
         "eye": payload.fingerprint.rpartition("/")[0] or payload.fingerprint,
         "eye_fingerprint": payload.fingerprint,
@@ -327,12 +329,12 @@ def simulate(
     return record, ledger, sizer, identities
 
 
-def _cloud_estimates(world: World) -> NDArray[np.float64]:
+def _cloud_estimates(scenes: SceneSource, n: int) -> NDArray[np.float64]:
     """Cloud cover as estimated on board, NaN where the source gives none, shape (n,). [-]"""
-    whole = getattr(world.scenes, "cloud_estimates", None)
+    whole = getattr(scenes, "cloud_estimates", None)
     if whole is not None:
         return np.asarray(whole())
-    clouds = [world.scenes.pair(row).after.cloud_fraction for row in range(len(world.plan))]
+    clouds = [scenes.pair(row).after.cloud_fraction for row in range(n)]
     return np.array([np.nan if cloud is None else cloud for cloud in clouds], dtype=float)
 
 

@@ -26,7 +26,7 @@ from flightsim.protocols import PluginConfig
 
 from . import indices
 from .indices import View
-from .prefilter import GateConfig, gate
+from .prefilter import GateConfig, gate, gate_pair
 from .rules import RULES
 from .scene import Finding, RuleConfig, Scene
 
@@ -138,6 +138,14 @@ class Spectral:
             if schema not in RULES:
                 raise InputError(f"payload 'spectral' has no rule for schema '{schema}'; it has {', '.join(RULES)}.")
         return [verdict for pair in pairs for verdict in self._assess(pair, schemas)]
+
+    def cloud_fraction(self, pair: TilePair) -> float | None:
+        """Cloud cover of the new picture as the quality gate sees it; None without two pictures of one size. [-]"""
+        if pair.before is None or pair.before.image is None or pair.after.image is None:
+            return None
+        if pair.before.image.shape[1:] != pair.after.image.shape[1:]:
+            return None
+        return float(gate_pair(pair, self._config.gate).cloud_after)
 
     def _assess(self, pair: TilePair, schemas: Sequence[str]) -> list[Verdict]:
         tile = pair.after.id

@@ -225,7 +225,11 @@ def test_a_payload_that_raises_gives_invalid_answers_and_the_rest_goes_on():
         "verdicts_only", [0.0, 1.0, 2.0], [contact(1000.0, 300.0, FAST)],
         payload=Fragile(Fragile.Config(tpr=1.0, fpr=0.0)), prevalence=1.0,
     )  # fmt: skip
-    assert flown.ledger.payload_failures == 1
+    assert [(event["t_s"], event["tile"]) for event in flown.kinds("payload_failed")] == [
+        (1.0, flown.ledger.tile_ids[1])
+    ]
+    times = [event["t_s"] for event in flown.events]
+    assert times == sorted(times)
     assert flown.states() == {"delivered": 2, "invalid": 1}
     statuses = {v.status for v in flown.record.verdicts[1]}
     assert statuses == {VerdictStatus.INVALID}

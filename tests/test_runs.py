@@ -14,7 +14,9 @@ import pytest
 
 import flightsim as fs
 from flightsim import runfolder
+from flightsim.domain import TerminalState
 from flightsim.errors import InputError
+from flightsim.recorder import STATES
 from flightsim.runs import with_choices
 from flightsim.world import prepare
 
@@ -326,3 +328,26 @@ def test_real_pairs_each_get_an_answer_and_bad_pictures_are_no_events():
         assert set(row["verdicts"]) == set(scenario.payload.schemas)
         if not row["visible"]:
             assert not [v for v in row["verdicts"].values() if v.startswith("event")], row["pair"]
+
+
+def test_with_pixels_a_policy_sees_the_clouds_that_the_gate_sees():
+    scenario = fs.load_scenario("real-images", ["duration=6d", "policy={use: cloud_filter}"])
+    result = fs.run(scenario, write=False)
+    cloud, sent = result.record.cloud_estimate, result.record.state == STATES.index(TerminalState.DELIVERED)
+    assert np.isfinite(cloud).all()
+    assert (cloud > 0.5).any()
+    assert (cloud < 0.1).sum() > 3
+    assert not sent[cloud > 0.5].any()
+
+
+def test_a_gate_that_raises_leaves_the_cloud_unknown_and_says_so(monkeypatch):
+    from payload.spectral import Spectral
+
+    def broken(self, pair):
+        raise ValueError("no thermal band")
+
+    monkeypatch.setattr(Spectral, "cloud_fraction", broken)
+    result = fs.run(fs.load_scenario("real-images", ["duration=3d"]), write=False)
+    assert np.isnan(result.record.cloud_estimate).all()
+    assert result.record.event_counts["payload_failed"] == len(result.record.plan)
+    assert any("no thermal band" in line for line in result.summary_lines())

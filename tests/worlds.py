@@ -103,7 +103,7 @@ def mission(
     payload = payload or Confusion(Confusion.Config(tpr=0.9, fpr=0.05))
 
     def failed(row: int, detail: str) -> None:
-        ledger.payload_failures += 1
+        ledger.payload_faults[row] = detail
 
     book = VerdictBook(payload, scenes.pair, shot_keys(plan, 1), truth, 1, failed)
     chosen = load_policy(policy) if isinstance(policy, str) else policy
