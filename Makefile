@@ -38,6 +38,7 @@ bench: $(VENV)/.dev
 schemas: $(VENV)/.core
 	$(BIN)/python -m flightsim.scenario.schema > schemas/scenario.schema.json
 	$(BIN)/python -m flightsim.events > schemas/event.schema.json
+	$(BIN)/python -m flightsim.runfolder > schemas/run.schema.json
 
 docs: $(VENV)/.dev
 	$(BIN)/python tools/make_docs.py

@@ -43,6 +43,33 @@ def write_json(path: Path, value: Any) -> None:
     write_file(path, (json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n").encode())
 
 
+def manifest_schema() -> dict[str, Any]:
+    """JSON Schema 2020-12 of ``run.json``."""
+    text, count = {"type": "string"}, {"type": "integer", "minimum": 0}
+    digest = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
+    properties: dict[str, Any] = {
+        "format": {"const": "flightsim-run/1"},
+        "outcome": {"enum": ["done", "failed"], "description": "failed: a policy process was killed."},
+        "nondeterministic": {"type": "boolean", "description": "The same scenario and seed may give other numbers."},
+        "scenario_digest": {**digest, "description": "SHA-256 of scenario.yaml and of the plug-in files beside it."},
+        "payload_fingerprint": {**text, "description": "Changes whenever a verdict could change."},
+        "context": {"type": "object", "description": "Names, failures and notes that the summary tells."},
+        "event_counts": {"type": "object", "additionalProperties": count, "description": "Events by kind."},
+        "digests": {"type": "object", "additionalProperties": digest, "description": "SHA-256 of each file."},
+        "versions": {"type": "object", "additionalProperties": text, "description": "Python and packages."},
+        "wall_s": {"type": "number", "minimum": 0, "description": "Wall time of this machine. [s]"},
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": "flightsim/run/1",
+        "title": "The manifest of a run, written last",
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a finished run.
 
@@ -253,3 +280,9 @@ def ground_verdict_lines(record: RunRecord) -> list[str]:
             )
         )
     return lines
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.stdout.write(json.dumps(manifest_schema(), indent=2) + "\n")

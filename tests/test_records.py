@@ -173,3 +173,23 @@ def test_rubbish_and_flipped_bytes_give_verdicts_or_the_own_error(rubbish, at, o
         except records.RecordError:
             continue
         assert all(isinstance(v, Verdict) for _, verdicts in decoded for v in verdicts)
+
+
+#: Records name fields by their place in the schema file. A ground that knows the old order would misread a new one, so
+#: a property is added at the end, and any other change needs a new version in ``$id``.
+FIRST_ON_THE_WIRE = "direction severity fraction_of_tile changed_area_ha where box"
+THEN_ON_THE_WIRE = {
+    "construction_progress": "kind brightness_change note",
+    "flood_extent": "water_fraction_before water_fraction_after note",
+    "ice_extent": "ice_fraction_before ice_fraction_after front_retreat_px note",
+    "thermal_hotspot": "hot_pixels hot_pixels_before note",
+    "urban_delta": "built_fraction_before built_fraction_after note",
+    "vegetation_stress": "ndvi_change dnbr greenness_change burned note",
+    "wetland_change": "water_fraction_before water_fraction_after note",
+}
+
+
+@pytest.mark.parametrize("schema_id", SCHEMA_IDS)
+def test_the_order_of_fields_is_part_of_the_wire_format(schema_id):
+    known = f"{FIRST_ON_THE_WIRE} {THEN_ON_THE_WIRE[schema_id]}".split()
+    assert list(schema_of(schema_id)["properties"])[: len(known)] == known

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -87,6 +88,12 @@ def test_the_manifest_names_digests_that_hold(folder):
     assert manifest["outcome"] == "done"
     for name, digest in manifest["digests"].items():
         assert runfolder.file_digest(folder.folder / name) == digest
+
+
+def test_the_manifest_fits_the_published_schema(folder):
+    schema = json.loads((Path(__file__).resolve().parents[1] / "schemas" / "run.schema.json").read_text())
+    assert schema == runfolder.manifest_schema(), "run `make schemas`"
+    jsonschema.validate(json.loads((folder.folder / "run.json").read_text()), schema)
 
 
 def test_the_saved_scenario_flies_again_to_the_same_bytes(folder, tmp_path):
