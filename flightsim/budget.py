@@ -53,10 +53,6 @@ class CapacityClock:
         bits = zone_position / self._zone * self._frame_bits
         return self.contacts[k].time_for(min(bits, self.contacts[k].total_bits))
 
-    def next_index(self, time_s: float) -> int:
-        """Index of the contact under way, or of the next one."""
-        return bisect_right(self._end, time_s)
-
     def zone_by(self, time_s: float) -> float:
         """Packet bytes that all contacts together can have carried by a time. [B]"""
         k = bisect_right(self._end, time_s)

@@ -45,11 +45,9 @@ class Processor:
         self._always = duty >= 1.0
         self._orbit = -1
         self._used_s = 0.0
-        self.busy_s = 0.0
 
     def finish_s(self, start_s: float, service_s: float) -> float:
         """Time at which the service ends; charges the duty. Starts must not go back in time. [s]"""
-        self.busy_s += service_s
         if self._always or service_s <= 0.0:
             return start_s + service_s
         now_s, left_s = start_s, service_s

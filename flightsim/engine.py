@@ -395,7 +395,9 @@ class Flight:
                 self._ledger.end(row, TerminalState.INCOMPLETE, horizon_s)
             self._ledger.outcome[item.id] = "incomplete"
         self._craft.memory.check()
-        self._ledger.kept_bytes += self._craft.memory.used_bytes
+        kept = self._craft.memory.used_bytes
+        if kept:
+            self._ledger.note_once(f"{kept:,} B of raw captures were still kept in storage when the run ended")
 
 
 def fly(
@@ -432,3 +434,4 @@ def fly(
     for flight in flights:
         flight.finish()
     ledger.check()
+    ledger.log.emit(ev.RUN_ENDED, horizon_s, len(ledger.tile_ids), ledger.total_air_bytes)

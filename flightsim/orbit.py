@@ -212,10 +212,6 @@ class Propagator:
         days = (self._jd - _J2000_JD) + (self._fraction + time / _DAY_S)
         return geodesy.rotate_z(geodesy.sun_of_date_km(days), self._sidereal(time)[0])
 
-    def sun_itrf_unit(self, time_s: ArrayLike) -> Floats:
-        """Direction from the Earth's centre to the Sun, ITRF, shape (..., 3). [-]"""
-        return geodesy.unit(self.sun_itrf_km(time_s))
-
     def sun_elevation_deg(self, lat_deg: ArrayLike, lon_deg: ArrayLike, time_s: ArrayLike) -> Floats:
         """Elevation of the Sun's centre at ground points on WGS-84, without refraction, shape (...). [deg]"""
         return geodesy.look_angles(self.sun_itrf_km(time_s), lat_deg, lon_deg)[0]

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from . import registry
 from .domain import TilePair, TruthTable, Verdict, VerdictStatus
@@ -17,11 +16,11 @@ from .perception import VerdictBook, VerdictCache, shot_keys
 from .protocols import PayloadBackend
 from .runs import open_payload
 from .scenario.models import Scenario
-from .scoring import Counts, confusion, wilson
+from .scoring import Counts, Score, score, status_table, wilson
 from .world import prepare
 
 
-def _row(counts: Counts, abstained: int, invalid: int) -> dict[str, Any]:
+def _row(counts: Counts, abstained: int = 0, invalid: int = 0) -> dict[str, Any]:
     return {
         "tp": counts.tp,
         "fp": counts.fp,
@@ -35,9 +34,17 @@ def _row(counts: Counts, abstained: int, invalid: int) -> dict[str, Any]:
         "mcc": counts.mcc,
         "ci95": {
             "precision": list(wilson(counts.tp, counts.tp + counts.fp)) if counts.tp + counts.fp else None,
-            "recall": list(wilson(counts.tp, counts.tp + counts.fn)) if counts.tp + counts.fn else None,
+            "recall": list(wilson(counts.tp, counts.positives)) if counts.positives else None,
         },
     }
+
+
+def _scored(score: Score) -> dict[str, Any]:
+    return _row(
+        score.strict,
+        score.abstained_positive + score.abstained_negative,
+        score.invalid_positive + score.invalid_negative,
+    )
 
 
 def _share(value: float | None, interval: Sequence[float] | None) -> str:
@@ -63,32 +70,17 @@ def score_lines(
     Unclassifiable and invalid answers count as "no event" in the confusion counts and are told apart beside them.
     Intervals are Wilson's, at 95 %.
     """
-    status = np.array([[str(v.status) for v in row] for row in verdicts])
-    event: NDArray[np.bool_] = status == str(VerdictStatus.EVENT)
-    abstained, invalid = status == str(VerdictStatus.UNCLASSIFIABLE), status == str(VerdictStatus.INVALID)
-    labelled, changed = truth.labelled, truth.changed
-    per_schema = {
-        schema: _row(
-            confusion(changed[:, j], event[:, j], labelled[:, j]),
-            int((abstained[:, j] & labelled[:, j]).sum()),
-            int((invalid[:, j] & labelled[:, j]).sum()),
-        )
-        for j, schema in enumerate(truth.schemas)
-    }
-
-    def pooled(predicted: NDArray[np.bool_], stay: bool) -> dict[str, Any]:
-        return _row(
-            confusion(changed, predicted, labelled),
-            int((abstained & labelled).sum()) if stay else 0,
-            int((invalid & labelled).sum()) if stay else 0,
-        )
-
+    statuses = status_table([verdict for row in verdicts for verdict in row], truth.schemas)
+    table = score(statuses, truth)
+    baselines = {name: _row(counts) for name, counts in table.pooled.baselines().items()}
+    per_schema = {schema: _scored(part) for schema, part in table.per_schema.items()}
     rows = {
-        "all schemas": pooled(event, True),
-        "always yes": pooled(np.ones_like(event), False),
-        "always null": pooled(np.zeros_like(event), False),
+        "all schemas": _scored(table.pooled),
+        "always yes": baselines["always_yes"],
+        "always null": baselines["always_null"],
     }
-    every = event.sum(axis=1)
+    labelled, changed = truth.labelled, truth.changed
+    every = (statuses == str(VerdictStatus.EVENT)).sum(axis=1)
     scores = {
         "n": int(labelled.sum()),
         "pairs": len(verdicts),

@@ -90,7 +90,6 @@ class Ledger:
         self.policy_failed = [False] * n
         self.compute_s = [0.0] * n
         self.energy_j = 0.0
-        self.kept_bytes = 0
         self.payload_faults: dict[int, str] = {}  # by row: what the payload raised
         self.specs: dict[str, ProductSpec | None] = {}
         self.hung: str | None = None
@@ -157,6 +156,11 @@ class Ledger:
         """Packet bytes and transfer-frame bytes that a contact radiated. [B]"""
         zone = self._contact_zone[contact]
         return zone, self.air_bytes(zone)
+
+    @property
+    def total_air_bytes(self) -> int:
+        """Transfer-frame bytes radiated in all contacts. [B]"""
+        return sum(self.air_bytes(zone) for zone in self._contact_zone)
 
     def delivered(self, item: QueuedItem, now_s: float, deadline_s: float) -> None:
         """The last byte of a file is on the ground."""

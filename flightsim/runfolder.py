@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from . import records
 from .domain import TerminalState, Verdict, VerdictStatus
 from .errors import InputError
 from .recorder import ACTIONS, STATES, STATUSES, RunRecord
@@ -263,18 +264,20 @@ def wire_verdict(verdict: Verdict) -> dict[str, Any] | None:
 
 
 def ground_verdict_lines(record: RunRecord) -> list[str]:
-    """What the ground knows of each tile whose product arrived, in order of arrival."""
+    """What the ground decodes from each record that arrived, in order of arrival."""
     arrived = np.isin(record.state, [STATES.index(TerminalState.DELIVERED), STATES.index(TerminalState.LATE)])
     rows = np.flatnonzero(arrived)
     lines = []
     for row in rows[np.lexsort((rows, record.delivered_s[rows]))].tolist():
+        sent = records.encode_record(record.plan.tile_id(row), record.verdicts.get(row, ()))
+        ((tile_id, verdicts),) = records.decode_records(sent)
         lines.append(
             json.dumps(
                 {
-                    "tile_id": record.plan.tile_id(row),
+                    "tile_id": tile_id,
                     "product": str(ACTIONS[record.action[row]]),
                     "delivered_s": round(float(record.delivered_s[row]), 3),
-                    "verdicts": {v.schema_id: wire_verdict(v) for v in record.verdicts.get(row, ())},
+                    "verdicts": {v.schema_id: wire_verdict(v) for v in verdicts},
                 },
                 sort_keys=True,
             )

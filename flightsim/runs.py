@@ -69,7 +69,7 @@ def with_choices(scenario: Scenario, policy: str | None = None, seed: int | None
         update["policy"] = PolicyUse.model_validate({"use": policy, "fallback": scenario.policy.fallback})
     if seed is not None:
         update["seed"] = seed
-    return scenario.model_copy(update=update) if update else scenario
+    return scenario.copy_with(**update) if update else scenario
 
 
 def policy_from_here(policy: str) -> str:

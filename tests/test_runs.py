@@ -358,3 +358,28 @@ def test_a_gate_that_raises_leaves_the_cloud_unknown_and_says_so(monkeypatch):
     assert np.isnan(result.record.cloud_estimate).all()
     assert result.record.event_counts["payload_failed"] == len(result.record.plan)
     assert any("no thermal band" in line for line in result.summary_lines())
+
+
+def test_recorded_verdicts_fly_again(folder, short, tmp_path):
+    """Replay needs no truth and gives the same verdicts, decisions and bytes; what was never recorded is invalid."""
+    setting = f"payload={{use: replay, with: {{path: {folder.folder}}}}}"
+    again = fs.run(fs.load_scenario("default", [*SHORT, setting]), out=tmp_path / "again", world=short[1])
+    assert again.metrics["payload_needs_truth"] is False
+    assert np.array_equal(again.record.status, folder.record.status)
+    assert np.array_equal(again.record.action, folder.record.action)
+    assert again.metrics["bytes"]["air"] == folder.metrics["bytes"]["air"]
+    assert again.metrics["quality"]["ground"]["f1"] == folder.metrics["quality"]["ground"]["f1"]
+    other = fs.run(fs.load_scenario("default", [*SHORT, setting, "seed=99"]), write=False)
+    assert other.metrics["quality"]["onboard"]["invalid"] > 0
+
+
+def test_a_record_that_is_not_there_is_told(tmp_path):
+    scenario = fs.load_scenario("default", [*SHORT, f"payload={{use: replay, with: {{path: {tmp_path}/no}}}}"])
+    with pytest.raises(InputError, match="no record of verdicts at"):
+        fs.run(scenario, write=False)
+    (tmp_path / "rubbish.parquet").write_bytes(b"not a table")
+    rubbish = fs.load_scenario(
+        "default", [*SHORT, f"payload={{use: replay, with: {{path: {tmp_path}/rubbish.parquet}}}}"]
+    )
+    with pytest.raises(InputError, match="is no record of verdicts"):
+        fs.run(rubbish, write=False)

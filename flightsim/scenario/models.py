@@ -396,7 +396,7 @@ class Scenario(Strict):
         checked = {}
         for name, value in changes.items():
             field = type(self).model_fields[name]
-            wanted: Any = Annotated[field.annotation, *field.metadata]
+            wanted: Any = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
             adapter: TypeAdapter[Any] = TypeAdapter(wanted)
             try:
                 checked[name] = adapter.validate_python(value)

@@ -40,8 +40,6 @@ def _no_bool(value: object) -> object:
     return value
 
 
-Number = Annotated[float, BeforeValidator(_no_bool)]
-Whole = Annotated[int, BeforeValidator(_no_bool)]
 Share = Annotated[float, BeforeValidator(_no_bool), Field(ge=0, le=1)]
 
 
