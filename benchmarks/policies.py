@@ -45,7 +45,7 @@ def table(scenario_name: str = "default", seeds: tuple[int, ...] = SEEDS) -> dic
                     "retained": quality["f1_retained"],
                     "load": size["bent_pipe_unlimited"] / size["capacity"],
                     "positives": metrics["population"]["positives"],
-                    "clusters": metrics["population"]["clusters"],
+                    "clusters": metrics["population"]["positive_clusters"],
                     "prevalence": metrics["population"]["prevalence"],
                     "questions": metrics["population"]["questions"],
                 }
