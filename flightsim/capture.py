@@ -38,7 +38,7 @@ from .ground_track import (
 from .land import is_land
 from .scenario.models import Camera, References, Scenario
 
-__all__ = ["Overflights", "ScenePlace", "find_overflights", "plan_captures", "uplinked_places"]
+__all__ = ["Overflights", "ScenePlace", "find_overflights", "plan_captures", "uplinked_rows"]
 
 #: Most shots of a plan; each costs about 100 bytes and some microseconds later on.
 MAX_SHOTS = 5_000_000
@@ -191,22 +191,20 @@ def _before_s(shots: _Shots, references: References) -> Floats:
     return before
 
 
-def uplinked_places(plan: Plan, references: References, craft: int | None = None) -> int:
-    """Places whose first reference picture is uplinked: each place that is imaged, once per spacecraft.
+def uplinked_rows(plan: Plan, references: References, craft: int) -> NDArray[np.int64]:
+    """First shot of each place whose reference picture is uplinked to a spacecraft, once a place, shape (k,).
 
     Parameters
     ----------
-    plan
-        The nominal plan.
     references
-        The reference store; nothing is uplinked unless its source is ``uplink``.
+        The reference store of the spacecraft; nothing is uplinked unless its source is ``uplink``.
     craft
-        Index of the spacecraft that the store belongs to; all spacecraft when absent.
+        Index of the spacecraft in the plan.
     """
     if references.source != "uplink":
-        return 0
-    crafts = range(len(plan.spacecraft)) if craft is None else (craft,)
-    return sum(len(np.unique(plan.place_key[plan.craft == each])) for each in crafts)
+        return np.zeros(0, dtype=np.int64)
+    rows = np.flatnonzero(plan.craft == craft)
+    return np.asarray(rows[np.unique(plan.place_key[rows], return_index=True)[1]], dtype=np.int64)
 
 
 def _plan_targets(camera: Camera, areas: AreaSet, grid: Grid, track: GroundTrack, skipped: Counter[str]) -> _Shots:

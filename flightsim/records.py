@@ -135,11 +135,6 @@ def encode_record(tile_id: str, verdicts: Sequence[Verdict]) -> bytes:
         raise InputError(f"a verdict of tile {tile_id} cannot be written as JSON: {error}.") from error
 
 
-def encode_batch(encoded: Sequence[bytes]) -> bytes:
-    """The file that holds some encoded records, in their order."""
-    return b"".join(encoded)
-
-
 def decode_records(data: bytes) -> list[tuple[str, list[Verdict]]]:
     """Tiles and verdicts of a batch, in order; the verdicts of a tile in the order of ``SCHEMA_IDS``.
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import compute, frames, metrics, registry, runfolder, summary
+from . import compute, frames, metrics, records, registry, runfolder, summary
 from .budget import CapacityClock
 from .domain import Action, TerminalState
 from .engine import Craft, fly
@@ -435,6 +435,7 @@ def _write_ground(folder: Path, result: RunResult, sizer: Sizer) -> None:
     for item in record.items:
         row = item.rows[0]
         if item.kind in (Action.THUMBNAIL, Action.TILE) and record.state[row] in arrived:
-            data = sizer.picture(row, item.kind, record.specs[item.id])
+            sent = sizer.file(row, item.kind, record.specs[item.id], record.verdicts.get(row, ()))
+            _, _, picture = records.decode_product(sent)
             suffix = ".tile" if item.kind is Action.TILE else f".{sizer.spec(record.specs[item.id])[1]}"
-            (folder / (item.id.replace("/", "-") + suffix)).write_bytes(data)
+            (folder / (item.id.replace("/", "-") + suffix)).write_bytes(picture)

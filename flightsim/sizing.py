@@ -141,6 +141,11 @@ class Sizer:
         size = self.record(row, verdicts).size_bytes + self.picture_bytes(row, action, spec)
         return Product(size, self.wire(size, action), size_px)
 
+    def file(self, row: int, action: Action, spec: ProductSpec | None, verdicts: tuple[Verdict, ...]) -> bytes:
+        """The file of a THUMBNAIL or TILE decision about a tile with pixels, as it goes down."""
+        record = records.encode_record(self._plan.tile_id(row), verdicts)
+        return records.encode_product(record, self.picture(row, action, spec))
+
     def picture_bytes(self, row: int, action: Action, spec: ProductSpec | None = None) -> int:
         """Encoded bytes of a tile's picture. [B]"""
         if not self._scenes.has_pixels:

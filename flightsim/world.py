@@ -58,11 +58,8 @@ def _uplink_bytes(scenario: Scenario, plan: Plan, scenes: SceneSource) -> int:
     """Bytes of the reference pictures that go up: one lossless tile for each place imaged. [B]"""
     total = 0
     for index, craft in enumerate(scenario.craft):
-        if craft.references.source != "uplink":
-            continue
-        rows = np.flatnonzero(plan.craft == index)
-        _, first = np.unique(plan.place_key[rows], return_index=True)
+        rows = capture.uplinked_rows(plan, craft.references, index)
         sizer = Sizer(scenes, plan, craft.radio)
-        sizes = np.array([sizer.picture_bytes(int(row), Action.TILE) for row in rows[first]], dtype=np.int64)
+        sizes = np.array([sizer.picture_bytes(int(row), Action.TILE) for row in rows], dtype=np.int64)
         total += int(sizer.wire_all(sizes, Action.TILE).sum())
     return total

@@ -10,7 +10,7 @@ import pytest
 
 from flightsim import capture
 from flightsim.areas import ScenePlace
-from flightsim.capture import find_overflights, plan_captures, uplinked_places
+from flightsim.capture import find_overflights, plan_captures, uplinked_rows
 from flightsim.domain import Plan
 from flightsim.errors import InputError
 from flightsim.geodesy import geodetic_to_itrf, geodetic_up
@@ -432,15 +432,19 @@ def test_before_is_the_previous_visit_or_the_store() -> None:
     assert np.all(visit.before_s < visit.time_s)
 
 
-def test_uplinked_places_are_counted_once_a_spacecraft() -> None:
+def test_uplinked_rows_are_counted_once_a_spacecraft() -> None:
     one = {"name": "a", "orbit": ORBIT}
     two = {"name": "b", "orbit": {**ORBIT, "ltan": "10:30"}}
     plan = fly(scenario(spacecraft=[one, two]))[0]
     each = [len(set(np.array(plan.place_id)[plan.craft == k])) for k in (0, 1)]
     uplink = References(source="uplink")
-    assert uplinked_places(plan, uplink) == sum(each)
-    assert uplinked_places(plan, uplink, 0) == each[0] > 0
-    assert uplinked_places(plan, References()) == 0
+    for craft, places in enumerate(each):
+        rows = uplinked_rows(plan, uplink, craft)
+        assert len(rows) == places > 0
+        assert len({plan.place_id[row] for row in rows}) == places
+        assert (plan.craft[rows] == craft).all()
+        assert (plan.before_s[rows] < 0.0).all(), "the first shot of a place is the one that needs the uplink"
+        assert not len(uplinked_rows(plan, References(), craft))
 
 
 def test_several_spacecraft_share_the_areas_but_neither_stores_nor_ids() -> None:

@@ -27,7 +27,7 @@ def plan_of(blocks=600, visits=3, gap_days=3.0, age_days=30.0):
 
 
 @pytest.mark.parametrize("prevalence", [0.001, 0.03, 0.33])
-@pytest.mark.parametrize("tiles", [1.0, 6.0])
+@pytest.mark.parametrize("tiles", [1.0, 1.3, 6.0])
 def test_the_realised_share_is_the_stated_one(prevalence, tiles):
     plan = plan_of()
     shares = [
@@ -90,3 +90,13 @@ def test_cloud_has_the_stated_mean_and_is_shared_by_a_block():
     within = cloud.reshape(3000, 64).std(axis=1).mean()
     assert within < 0.1 < cloud.reshape(3000, 64).mean(axis=1).std()
     assert not happenings.cloud_fraction(plan, 0.0, 11).any()
+
+
+@pytest.mark.parametrize("tiles", [1.0, 1.3, 2.5, 6.0, 33.3, 40.0, 64.0])
+def test_the_mean_size_of_an_event_is_known_exactly(tiles):
+    sizes = happenings._patch_tiles((np.arange(400_000) + 0.5) / 400_000, tiles)
+    assert sizes.min() >= 1
+    assert sizes.max() <= 64
+    assert happenings.mean_patch_tiles(tiles) == pytest.approx(sizes.mean(), rel=1e-3)
+    if (2 * tiles).is_integer():
+        assert happenings.mean_patch_tiles(tiles) == tiles

@@ -15,10 +15,12 @@ import pytest
 
 import flightsim as fs
 from flightsim import runfolder
-from flightsim.domain import TerminalState
+from flightsim.domain import Action, TerminalState
 from flightsim.errors import InputError
+from flightsim.products import decode_picture
 from flightsim.recorder import STATES
 from flightsim.runs import with_choices
+from flightsim.sizing import Sizer
 from flightsim.world import prepare
 
 from .conftest import shared
@@ -383,3 +385,21 @@ def test_a_record_that_is_not_there_is_told(tmp_path):
     )
     with pytest.raises(InputError, match="is no record of verdicts"):
         fs.run(rubbish, write=False)
+
+
+def test_with_pixels_the_files_are_as_long_as_the_tables_say_and_the_pictures_come_back(tmp_path):
+    """Every byte that was counted for a product exists: the file is built and the ground takes it apart."""
+    result = fs.run(fs.load_scenario("real-images", ["duration=4d", "policy={use: threshold}"]), out=tmp_path / "run")
+    radio = result.scenario.craft[0].radio
+    sizer = Sizer(prepare(result.scenario).scenes, result.record.plan, radio)
+    products = [item for item in result.record.items if item.kind is not Action.VERDICT]
+    assert products
+    for item in products:
+        row = item.rows[0]
+        sent = sizer.file(row, item.kind, result.record.specs[item.id], result.record.verdicts[row])
+        assert len(sent) == item.size_bytes
+    arrived = sorted((tmp_path / "run" / "ground").glob("t-*.webp"))
+    assert len(arrived) == sum(
+        i.kind is Action.THUMBNAIL and result.record.outcomes[i.id] == "delivered" for i in products
+    )
+    assert all(decode_picture(path.read_bytes()).ndim == 3 for path in arrived)

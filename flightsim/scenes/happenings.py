@@ -50,7 +50,7 @@ def event_rate(plan: Plan, prevalence: float, event_duration_s: float, event_til
     """
     if prevalence <= 0.0 or not len(plan):
         return 0.0
-    weight = exposure_s(plan, event_duration_s) * event_tiles / _SIDE**2
+    weight = exposure_s(plan, event_duration_s) * mean_patch_tiles(event_tiles) / _SIDE**2
     low, high = 0.0, 1.0 / weight[weight > 0].min() * 50.0 if np.any(weight > 0) else 1.0
     for _ in range(200):
         middle = 0.5 * (low + high)
@@ -105,12 +105,29 @@ def changed(
     return answer
 
 
-def _patch_tiles(uniform: NDArray[np.float64], mean: float) -> NDArray[np.int64]:
-    """Tiles of an event, uniform on [1, 2 mean - 1] with fractional ends rounded at random-free expectation."""
-    largest = min(2.0 * mean - 1.0, float(_SIDE**2))
-    smallest = 2.0 * mean - largest
-    # floor(x + u') with x uniform on a whole-number wide interval keeps the mean exact for whole `mean`.
-    return np.floor(smallest + uniform * (largest - smallest + 1.0)).astype(np.int64).clip(1, _SIDE**2)
+def _patch_range(event_tiles: float) -> tuple[float, float]:
+    """Ends of the uniform number whose whole part is the tiles of an event, from about 1 to 2 event_tiles - 1."""
+    largest = min(2.0 * event_tiles - 1.0, float(_SIDE**2))
+    smallest = 2.0 * event_tiles - largest
+    return smallest, largest + 1.0
+
+
+def _patch_tiles(uniform: NDArray[np.float64], event_tiles: float) -> NDArray[np.int64]:
+    """Tiles of an event, 1 to 64, from a uniform number. [-]"""
+    low, high = _patch_range(event_tiles)
+    return np.floor(low + uniform * (high - low)).astype(np.int64).clip(1, _SIDE**2)
+
+
+def mean_patch_tiles(event_tiles: float) -> float:
+    """Mean of ``_patch_tiles``: ``event_tiles`` itself where twice that is whole, else a little off. [-]"""
+
+    def below(x: float) -> float:
+        """Integral of floor from 0 to x."""
+        whole = np.floor(x)
+        return float(whole * (whole - 1.0) / 2.0 + whole * (x - whole))
+
+    low, high = _patch_range(event_tiles)
+    return (below(high) - below(low)) / (high - low)
 
 
 def cloud_fraction(plan: Plan, mean_fraction: float, seed: int) -> NDArray[np.float64]:
