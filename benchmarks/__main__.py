@@ -5,7 +5,21 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("accuracy", "policies", "liquid_space", "prevalence", "spectral", "product_bytes", "engine_floor", "make_run")
+NAMES = (
+    "accuracy",
+    "policies",
+    "liquid_space",
+    "prevalence",
+    "spectral",
+    "revisit",
+    "product_bytes",
+    "engine_floor",
+    "make_run",
+    "generator",
+    "generated",
+    "realism",
+    "figures",
+)
 
 
 def main() -> int:

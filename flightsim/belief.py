@@ -7,23 +7,23 @@ a better product never gives a worse answer, and every policy and reference meet
 
 from __future__ import annotations
 
-import difflib
 import itertools
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError, model_validator
 
-from .domain import Action, Plan, TruthTable, VerdictStatus
+from .domain import Action, Calibration, Plan, TruthTable, Verdict, VerdictStatus
 from .errors import InputError
 from .protocols import EmptyConfig, PluginConfig
 from .recorder import ACTIONS, STATUSES, RunRecord
 from .rng import uniform_at
 
-READERS = ("analyst", "perfect")
+#: Readers with declared rates; ``readers.MODELS`` are those that really look.
+DECLARED = ("analyst", "perfect")
 #: Declared rates are kept so far off 0 and 1 in the fusion, so that one wrong certainty cannot outweigh all else.
 _RATE_MARGIN = 1e-6
 
@@ -140,20 +140,15 @@ def _short(rate: float) -> str:
 
 
 def make_reader(use: str, settings: Mapping[str, Any] | None = None) -> Reader:
-    """The reader that a scenario names in ``evaluation.reader``.
+    """A reader with declared rates, as a scenario names it in ``evaluation.reader``.
 
     Raises
     ------
     InputError
-        No reader has this name, or its settings are refused.
+        The reader has no declared rates, or its settings are refused.
     """
-    if use not in READERS:
-        near = difflib.get_close_matches(use, READERS, 1)
-        hint = f"; did you mean '{near[0]}'?" if near else "."
-        why = f"evaluation.reader.use is '{use}'"
-        if use in ("same_model", "larger"):
-            why += ", which would run a model on the decoded products and is not available in this version"
-        raise InputError(f"{why}; allowed are {', '.join(READERS)}{hint}")
+    if use not in DECLARED:
+        raise InputError(f"evaluation.reader.use is '{use}', which has no declared rates; {', '.join(DECLARED)} have.")
     try:
         if use == "perfect":
             EmptyConfig.model_validate(dict(settings or {}))
@@ -207,13 +202,87 @@ class Products:
                 rows = of_kind & (record.thumbnail_px == side) if code == _THUMBNAIL else of_kind
                 sensitivity[rows], specificity[rows] = reader.rates(ACTIONS[code], side)
             pictured |= of_kind
-        return cls(pictured & record.truth.visible, sensitivity, specificity)
+        return cls(pictured & record.seen_visible, sensitivity, specificity)
 
-    @classmethod
-    def tiles(cls, which: NDArray[np.bool_], visible: NDArray[np.bool_], reader: Reader) -> Products:
-        """Full tiles of some shots."""
-        n = len(which)
-        return cls(which & visible, np.full(n, reader.tile[0]), np.full(n, reader.tile[1]))
+
+class GroundReader(Protocol):
+    """Whoever looks at pictures on the ground: evidence for or against each question, as log likelihood ratios. [-]
+
+    All arrays have the shape (n, s); 0 where nothing was read. ``notes`` is what a report must say.
+    """
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Failures and what was left out."""
+        ...
+
+    def tiles(self) -> NDArray[np.float64]:
+        """Evidence if every tile lay on the ground without loss."""
+        ...
+
+    def thumbnails(self, side_px: int) -> NDArray[np.float64]:
+        """Evidence if a thumbnail of every tile lay there, with the scenario's codec."""
+        ...
+
+    def arrived(self, record: RunRecord) -> NDArray[np.float64]:
+        """Evidence of the pictures that a run delivered in time."""
+        ...
+
+    def fused(
+        self, verdicts: NDArray[np.float64], read: NDArray[np.float64], whole: NDArray[np.bool_]
+    ) -> NDArray[np.float64]:
+        """Evidence of verdicts and pictures together; ``whole``, shape (n,), says where the picture is lossless."""
+        ...
+
+    def describe(self) -> str:
+        """How it is named beside every figure."""
+        ...
+
+    def as_dict(self) -> dict[str, Any]:
+        """Name and rates for ``metrics.json``."""
+        ...
+
+
+@dataclass(frozen=True)
+class DeclaredReader:
+    """A reader with declared rates before the pictures of one world; its errors are keyed draws, shape (n, s)."""
+
+    reader: Reader
+    truth: TruthTable
+    draws: NDArray[np.float64]
+    notes: Sequence[str] = ()
+
+    def tiles(self) -> NDArray[np.float64]:
+        """Evidence if every tile lay on the ground without loss."""
+        return self._of(*self.reader.tile)
+
+    def thumbnails(self, side_px: int) -> NDArray[np.float64]:
+        """Evidence if a thumbnail of every tile lay there."""
+        return self._of(*self.reader.rates(Action.THUMBNAIL, side_px))
+
+    def _of(self, sensitivity: float, specificity: float) -> NDArray[np.float64]:
+        n = len(self.truth.visible)
+        return reader_evidence(
+            self.truth, Products(self.truth.visible, np.full(n, sensitivity), np.full(n, specificity)), self.draws
+        )
+
+    def arrived(self, record: RunRecord) -> NDArray[np.float64]:
+        """Evidence of the pictures that a run delivered in time."""
+        return reader_evidence(self.truth, Products.of_record(record, self.reader), self.draws)
+
+    def fused(
+        self, verdicts: NDArray[np.float64], read: NDArray[np.float64], whole: NDArray[np.bool_]
+    ) -> NDArray[np.float64]:
+        """The sum: given the truth, this reader's errors have nothing to do with the eye's."""
+        return verdicts + read
+
+    def describe(self) -> str:
+        """Name with the rates on a full tile."""
+        return self.reader.describe()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Name and rates for ``metrics.json``."""
+        return self.reader.as_dict()
 
 
 def delivered_in_time(record: RunRecord) -> NDArray[np.bool_]:
@@ -248,21 +317,88 @@ def answer_evidence(
     return _log_ratio(sensitivity, 1.0 - specificity), _log_ratio(1.0 - sensitivity, specificity)
 
 
+@dataclass(frozen=True)
+class Eye:
+    """What the ground knows of the payload that made the verdicts, by schema.
+
+    ``rates`` are the declared true- and false-positive rates of an EVENT verdict. [-] A schema without a calibration
+    is judged by them alone.
+    """
+
+    rates: Mapping[str, tuple[float, float]]
+    calibrations: Mapping[str, Calibration] = field(default_factory=dict)
+
+
 def verdict_evidence(
-    status: NDArray[np.int8], schemas: tuple[str, ...], rates: Mapping[str, tuple[float, float]]
+    status: NDArray[np.int8],
+    schemas: tuple[str, ...],
+    eye: Eye,
+    confidence: NDArray[np.floating[Any]] | None = None,
+    *,
+    of_nulls: bool = False,
 ) -> NDArray[np.float64]:
     """Log likelihood ratio of the verdicts, shape (n, s). [-]
 
-    EVENT brings tpr/fpr, NULL (1-tpr)/(1-fpr); UNCLASSIFIABLE, INVALID and what was never asked bring nothing.
+    Parameters
+    ----------
+    status
+        Index into ``STATUSES``, shape (n, s); -1 for what was not asked.
+    confidence
+        That of the answer given, shape (n, s), NaN for none. [-]
+    of_nulls
+        Whether the confidence of a NULL is known; on the wire it is not.
+
+    Notes
+    -----
+    By rates, EVENT brings tpr/fpr and NULL (1-tpr)/(1-fpr). By a calibration, an answer brings the odds of the
+    probability that was observed where this one was stated, over the odds of the calibration's base rate: what the
+    set's own prevalence put into the probability is taken out again. UNCLASSIFIABLE, INVALID and what was never asked
+    bring nothing.
     """
     answer = np.zeros(status.shape)
+    unknown = np.full(status.shape, np.nan) if confidence is None else np.asarray(confidence, dtype=np.float64)
     for column, schema in enumerate(schemas):
-        tpr, fpr = rates[schema]
-        of_event, of_null = answer_evidence(np.array(tpr), np.array(1.0 - fpr))
-        column_status = status[:, column]
-        answer[column_status == _EVENT, column] = of_event
-        answer[column_status == _NULL, column] = of_null
+        event, null = status[:, column] == _EVENT, status[:, column] == _NULL
+        stated = unknown[:, column]
+        calibration = eye.calibrations.get(schema)
+        if calibration is None:
+            tpr, fpr = eye.rates[schema]
+            of_event, of_null = answer_evidence(np.array(tpr), np.array(1.0 - fpr))
+            answer[event, column], answer[null, column] = of_event, of_null
+            continue
+        seen = calibrated(calibration, np.where(null, 1.0 - stated, stated))
+        unsaid = np.isnan(stated) | (null & (not of_nulls))
+        seen = np.where(unsaid, np.where(null, calibration.null, calibration.event), seen)
+        base = np.array(calibration.base_rate)
+        ratio = _log_ratio(seen, 1.0 - seen) - _log_ratio(base, 1.0 - base)
+        answer[:, column] = np.where(event | null, ratio, 0.0)
     return answer
+
+
+class Worth:
+    """What single verdicts are worth by an eye's profile, as a spacecraft sees them.
+
+    Called with a verdict, it gives ``verdict_evidence`` of it. [-] Answers are kept: few differ.
+    """
+
+    def __init__(self, eye: Eye) -> None:
+        self._eye = eye
+        self._known: dict[tuple[str, VerdictStatus, float | None], float] = {}
+
+    def __call__(self, verdict: Verdict) -> float:
+        """Log likelihood ratio of an event that a verdict brings. [-]"""
+        key = (verdict.schema_id, verdict.status, verdict.confidence)
+        if key not in self._known:
+            status = np.array([[STATUSES.index(verdict.status)]], dtype=np.int8)
+            stated = np.array([[np.nan if verdict.confidence is None else verdict.confidence]])
+            found = verdict_evidence(status, (verdict.schema_id,), self._eye, stated, of_nulls=True)
+            self._known[key] = float(found[0, 0])
+        return self._known[key]
+
+
+def calibrated(calibration: Calibration, stated: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Observed probability of an event where so much was stated, in the same shape; NaN stays NaN. [-]"""
+    return np.asarray(np.interp(stated, calibration.stated, calibration.observed))
 
 
 def _log_ratio(top: NDArray[np.float64], bottom: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -323,7 +459,7 @@ def posterior_of(prior: NDArray[np.float64], evidence: NDArray[np.float64]) -> N
 
 
 __all__ = [
-    "PERFECT", "READERS", "AnalystConfig", "Belief", "Products", "Rates", "Reader", "answer_evidence", "believe",
-    "delivered_in_time", "make_reader", "posterior_of", "reader_draws", "reader_evidence", "reader_says_yes",
-    "verdict_evidence",
+    "DECLARED", "PERFECT", "AnalystConfig", "Belief", "DeclaredReader", "Eye", "GroundReader", "Products", "Rates",
+    "Reader", "Worth", "answer_evidence", "believe", "calibrated", "delivered_in_time", "make_reader", "posterior_of",
+    "reader_draws", "reader_evidence", "reader_says_yes", "verdict_evidence",
 ]  # fmt: skip

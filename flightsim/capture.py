@@ -161,6 +161,7 @@ def _join(
         areas=areas,
         skipped={reason: skipped[reason] for reason in REASONS if skipped[reason]},
         scene_row=scene_row,
+        start_unix_s=scenario.start.timestamp(),
     )
 
 

@@ -222,15 +222,15 @@ def run(
     as_json: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Simulate a scenario; print the summary, write the run folder: `flightsim run default --policy bent_pipe`."""
-    from . import runs
+    from . import outputs, runs
     from .scenario import load_scenario
 
     scenario = load_scenario(file, settings)
     if policy is not None:
         scenario = runs.with_choices(scenario, policy=runs.policy_from_here(policy))
     scenario = runs.with_choices(scenario, seed=seed)
-    folder = out or runs.default_folder(scenario)
-    kept = runs.finished(folder, scenario) if resume else None
+    folder = out or outputs.default_folder(scenario)
+    kept = outputs.finished(folder, scenario) if resume else None
     if kept is not None:
         _print_run(*kept, folder, as_json)
         click.echo("this run was finished before; nothing was flown", err=True)
@@ -260,14 +260,43 @@ def _print_run(metrics: dict[str, Any], context: dict[str, Any], folder: Path, a
 @main.command()
 @SCENARIO
 @SETTINGS
+@click.option(
+    "--calibrate",
+    "fitted",
+    metavar="OUT",
+    type=click.Path(path_type=Path),
+    help="Fit what the payload's confidence is worth, and its rates on thumbnails; written into this JSON file.",
+)
+@click.option(
+    "--sample",
+    "blocks",
+    metavar="BLOCKS",
+    type=click.IntRange(min=2),
+    help="With --calibrate: so many blocks of 64 generated tiles from the regions for training, instead of the flight.",
+)
 @AS_JSON
 @_told
-def perceive(file: str, settings: tuple[str, ...], as_json: bool) -> None:
+def perceive(file: str, settings: tuple[str, ...], fitted: Path | None, blocks: int | None, as_json: bool) -> None:
     """Let the payload look at every pair once, store and score its verdicts: `flightsim perceive real-images`."""
     from . import perceived
     from .scenario import load_scenario
 
-    result = perceived.perceive(load_scenario(file, settings))
+    scenario = load_scenario(file, settings)
+    if blocks is not None and fitted is None:
+        raise InputError("--sample goes with --calibrate OUT; without it the pairs of the scenario are looked at.")
+    if fitted is not None:
+        from . import calibration
+
+        block = calibration.calibrate(scenario, blocks)
+        calibration.write(fitted, block)
+        if as_json:
+            _print_json(block)
+            return
+        for line in calibration.lines_of(block):
+            click.echo(line)
+        click.echo(f"calibration: {fitted}", err=True)
+        return
+    result = perceived.perceive(scenario)
     if as_json:
         _print_json(result.as_dict())
         return

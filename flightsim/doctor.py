@@ -10,7 +10,7 @@ from pathlib import Path
 
 from . import registry, resources
 from .errors import MissingExtra, PluginError
-from .perception import cache_folder
+from .store import cache_folder
 
 _REQUIREMENT = re.compile(r"^([A-Za-z0-9._-]+)\s*(?:>=\s*([0-9.]+))?")
 

@@ -173,6 +173,8 @@ class Plan:
     skipped: Mapping[str, int] = field(default_factory=dict)
     #: Row of the scene source for each shot, shape (n,), where the source owns the places (archive); else empty.
     scene_row: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    #: UTC of time 0 as seconds since 1970-01-01, for what depends on season and Sun. [s]
+    start_unix_s: float = 0.0
 
     def __len__(self) -> int:
         return len(self.time_s)
@@ -189,6 +191,21 @@ class Plan:
     def tile_id(self, row: int) -> str:
         """Id of one tile image."""
         return self.tile_ids[row]
+
+    def look_id(self, row: int, time_s: float) -> str:
+        """Id of another picture of the place of a row, taken by the same spacecraft."""
+        text = f"{self.place_id[row]}@{int(time_s)}"
+        return f"{text}/{self.spacecraft[int(self.craft[row])]}" if len(self.spacecraft) > 1 else text
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How and when a place is seen once more."""
+
+    time_s: float  # mid-exposure
+    gsd_m: float
+    off_nadir_deg: float
+    sun_elevation_deg: float
 
 
 class ImageRef(Protocol):
@@ -285,6 +302,45 @@ class Verdict:
     energy_j: float = 0.0
 
 
+@dataclass(frozen=True)
+class Calibration:
+    """What a payload's stated probability of an event is worth, as measured on labelled pairs. [-]
+
+    ``stated`` and ``observed`` are knots with rising values, between which the probability is linear. ``event`` and
+    ``null`` are the shares of true events among EVENT and NULL answers of which nothing more is known.
+    """
+
+    source: str  # set, size and payload, for reports
+    n: int
+    base_rate: float  # share of true events in the set
+    stated: tuple[float, ...]
+    observed: tuple[float, ...]
+    event: float
+    null: float
+
+
+class Evidence(Mapping[str, float]):
+    """What the verdicts at hand are worth by their payload's profile: log likelihood ratios of an event by schema. [-]
+
+    Computed when asked for. Positive speaks for an event, 0 says nothing.
+    """
+
+    __slots__ = ("_verdicts", "_worth")
+
+    def __init__(self, verdicts: Sequence[Verdict], worth: Callable[[Verdict], float]) -> None:
+        self._verdicts = {verdict.schema_id: verdict for verdict in verdicts}
+        self._worth = worth
+
+    def __getitem__(self, schema_id: str) -> float:
+        return self._worth(self._verdicts[schema_id])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._verdicts)
+
+    def __len__(self) -> int:
+        return len(self._verdicts)
+
+
 @dataclass(frozen=True, slots=True)
 class ContactForecast:
     """A booked contact ahead, as the spacecraft knows it. [s, B]"""
@@ -326,7 +382,9 @@ class Observation:
     """All that a policy may know when it decides. ``costs_bytes`` names the actions on offer.
 
     A cost is in bytes of the space-packet stream that the decision would add to the downlink; it is exact,
-    and lazy: a product is encoded when its cost is asked.
+    and lazy: a product is encoded when its cost is asked. ``looks`` counts the pictures of this member so far, this one
+    included; ``next_look_s`` is when REIMAGE would take the next, None where none is possible or allowed.
+    ``evidence`` is what each verdict is worth by the payload's profile, a log likelihood ratio; empty if unknown.
     """
 
     now_s: float
@@ -340,11 +398,17 @@ class Observation:
     costs_bytes: Mapping[Action, int]
     neighbours: Mapping[str, str] = field(default_factory=dict)
     priors: Mapping[str, float] = field(default_factory=dict)
+    next_look_s: float | None = None
+    looks: int = 1
+    evidence: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to do with a tile. A smaller priority number is sent first; ``expires_s`` is absolute."""
+    """What to do with a tile. A smaller priority number is sent first; ``expires_s`` is absolute.
+
+    With REIMAGE ``expires_s`` is the latest useful time of the second picture.
+    """
 
     action: Action
     priority: int = 5

@@ -24,7 +24,9 @@ from .domain import (
     COST_DESK,
     Action,
     Decision,
+    Evidence,
     LazyCosts,
+    Look,
     Observation,
     PowerView,
     QueuedItem,
@@ -37,7 +39,8 @@ from .downlink_queue import DownlinkQueue
 from .perception import VerdictBook
 from .protocols import Policy, SceneSource
 from .recorder import Ledger
-from .sizing import OFFERED, Batch, Sizer
+from .second_look import SecondLooks
+from .sizing import OFFERED, OFFERED_WITH_LOOK, Batch, Sizer
 from .storage import MassMemory
 
 _STATUS = VerdictStatus
@@ -80,10 +83,12 @@ class Flight:
         priors: dict[str, float],
         horizon_s: float,
         deadline_s: float,
+        looks: SecondLooks,
+        worth: Callable[[Verdict], float] | None,
     ) -> None:
         self._env, self._craft, self._ledger = env, craft, ledger
-        self._scenes, self._book, self._sizer = scenes, book, sizer
-        self._priors = MappingProxyType(priors)
+        self._scenes, self._book, self._sizer, self._looks = scenes, book, sizer, looks
+        self._priors, self._worth = MappingProxyType(priors), worth
         self._horizon_s, self._deadline_s = horizon_s, deadline_s
         self._log = ledger.log
         self._queue = DownlinkQueue()
@@ -112,20 +117,40 @@ class Flight:
     def _capture(self, row: int, now_s: float) -> None:
         tile = self._ledger.tile_ids[row]
         raw_bytes = self._scenes.raw_bytes(row)
-        if not self._craft.memory.admit(("raw", row), raw_bytes):
+        if not self._craft.memory.admit(("raw", row, 1), raw_bytes):
             self._lose(row, TerminalState.DROPPED_FULL, "storage has no room for the raw capture")
             return
+        self._ledger.captured(row)
         self._log.emit(ev.TILE_CAPTURED, now_s, tile, raw_bytes)
+        self._to_processor(row, now_s)
+
+    def _capture_again(self, row: int, look: Look) -> None:
+        """The second look that a decision asked for."""
+        ledger, raw_bytes = self._ledger, self._scenes.raw_bytes(row)
+        if not self._craft.memory.admit(("raw", row, ledger.looks(row) + 1), raw_bytes):
+            self._lose(row, TerminalState.DROPPED_FULL, "storage has no room for the raw capture of the second look")
+            return
+        self._looks.take(row, look)
+        ledger.looked_again(row, look, self._looks.visible(row))
+        picture = self._looks.tile_id(row)
+        self._log.emit(ev.TILE_REIMAGED, self._env.now, ledger.tile_ids[row], picture, ledger.looks(row), raw_bytes)
+        self._to_processor(row, self._env.now)
+
+    def _to_processor(self, row: int, now_s: float) -> None:
         limit = self._craft.queue_limit
         if self._in_service is None and now_s >= self._ready_s:
             self._serve(row)
         elif limit is not None and len(self._waiting) >= limit:
-            self._craft.memory.release(("raw", row))
+            self._free_raw(row)
             self._lose(row, TerminalState.NOT_PROCESSED, "the compute queue is full")
         else:
             self._waiting.append(row)
             if self._in_service is None and len(self._waiting) == 1:
                 self._call_at(self._ready_s, self._next)
+
+    def _free_raw(self, row: int) -> None:
+        """Free the raw capture of the current picture."""
+        self._craft.memory.release(("raw", row, self._ledger.looks(row)))
 
     def _lose(self, row: int, state: TerminalState, why: str) -> None:
         self._log.emit(ev.TILE_LOST, self._env.now, self._ledger.tile_ids[row], str(state), why)
@@ -144,7 +169,7 @@ class Flight:
     def _serve(self, row: int) -> None:
         craft, now_s = self._craft, self._env.now
         schemas = self._decider.questions(row, lambda: self._observe(row, ()))
-        verdicts = self._book.of(row, schemas)
+        verdicts = self._verdicts(row, schemas)
         if not verdicts:
             self._decide(row, ())
             return
@@ -155,7 +180,7 @@ class Flight:
         if finish_s > self._horizon_s:
             self._in_service = row  # never finishes within the run; what waits behind it neither
             return
-        self._ledger.compute_s[row] = service_s
+        self._ledger.compute_s[row] += service_s
         if finish_s <= now_s:
             self._processed(row, verdicts, service_s)
             return
@@ -167,6 +192,12 @@ class Flight:
             self._next()
 
         self._call_at(finish_s, done)
+
+    def _verdicts(self, row: int, schemas: tuple[str, ...]) -> tuple[Verdict, ...]:
+        looks = self._looks
+        if looks.look_of(row) is None:
+            return self._book.of(row, schemas)
+        return self._book.of_look(row, looks.pair(row), schemas, looks.key(row), looks.visible(row))
 
     def _processed(self, row: int, verdicts: tuple[Verdict, ...], service_s: float) -> None:
         counts = dict.fromkeys(_STATUS, 0)
@@ -185,18 +216,23 @@ class Flight:
         now_s, clock, queue = self._env.now, self._craft.clock, self._queue
         pending = queue.pending_bytes + self._batched_bytes()
         COST_DESK.set(partial(self._cost, row, verdicts))
+        taken = self._ledger.looks(row)
+        again = self._looks.next_look(row, now_s, taken)
         return Observation(
             now_s,
-            self._scenes.pair(row),
+            self._looks.pair(row),
             verdicts,
             QueueView(len(queue), pending, queue.oldest_s),
             self._craft.memory.free_bytes,
             _POWER_OFF,
             clock.forecasts(now_s),
             clock.budget(now_s, pending),
-            LazyCosts(OFFERED),
+            LazyCosts(OFFERED if again is None else OFFERED_WITH_LOOK),
             {},
             self._priors,
+            None if again is None else again.time_s,
+            taken,
+            {} if self._worth is None else Evidence(verdicts, self._worth),
         )
 
     def _batched_bytes(self) -> int:
@@ -206,7 +242,9 @@ class Flight:
         if action is Action.VERDICT:
             batch = next(iter(self._batches.values()), None)
             return self._sizer.verdict_cost(row, verdicts, batch)
-        return self._sizer.product(row, action, None, verdicts).wire_bytes if action is not Action.NOTHING else 0
+        if action in (Action.NOTHING, Action.REIMAGE):
+            return 0
+        return self._sizer.product(row, action, None, verdicts).wire_bytes
 
     def _decide(self, row: int, verdicts: tuple[Verdict, ...]) -> None:
         seen = self._observe(row, verdicts)
@@ -225,7 +263,12 @@ class Flight:
     def _carry_out(self, row: int, decision: Decision, verdicts: tuple[Verdict, ...]) -> None:
         craft, now_s = self._craft, self._env.now
         if not decision.keep:
-            craft.memory.release(("raw", row))
+            self._free_raw(row)
+        if decision.action is Action.REIMAGE:
+            look = self._looks.book(row, now_s, self._ledger.looks(row))
+            self._log.emit(ev.LOOK_PLANNED, now_s, self._ledger.tile_ids[row], look.time_s, look.off_nadir_deg)
+            self._call_at(look.time_s, partial(self._capture_again, row, look))
+            return
         if decision.action is Action.NOTHING:
             self._ledger.end(row, self._unsent_state(row, verdicts), now_s)
             return
@@ -386,7 +429,7 @@ class Flight:
             self._close(key)
         open_rows = [self._in_service] if self._in_service is not None else []
         for row in [*open_rows, *self._waiting]:
-            self._craft.memory.release(("raw", row))
+            self._free_raw(row)
             self._lose(row, TerminalState.NOT_PROCESSED, "still waiting for the processor when the run ended")
         for item in self._queue.drain():
             self._craft.memory.release(("item", item.id))
@@ -410,7 +453,9 @@ def fly(
     priors: dict[str, float],
     horizon_s: float,
     deadline_s: float,
+    looks: SecondLooks,
     progress: Callable[[float], None] | None = None,
+    worth: Callable[[Verdict], float] | None = None,
 ) -> None:
     """Run the simulation to its horizon; everything that happened is in the ledger.
 
@@ -421,7 +466,8 @@ def fly(
     """
     env = simpy.Environment()
     flights = [
-        Flight(env, craft, ledger, scenes, book, sizer, schemas, priors, horizon_s, deadline_s) for craft in crafts
+        Flight(env, craft, ledger, scenes, book, sizer, schemas, priors, horizon_s, deadline_s, looks, worth)
+        for craft in crafts
     ]
     if progress is not None:
         for step in np.linspace(0.0, horizon_s, 51)[1:]:

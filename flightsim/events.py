@@ -80,7 +80,17 @@ _A, _W, _F = Severity.ACTIVITY, Severity.WARNING, Severity.FAILURE
 _T, _I, _S, _X = FieldType.TEXT, FieldType.INTEGER, FieldType.TIME_S, FieldType.FLOAT
 
 TILE_CAPTURED = _kind("tile_captured", _A, "A tile was imaged and lies raw in storage.", tile=_T, raw_bytes=_I)
-TILE_LOST = _kind("tile_lost", _W, "A tile was lost before any decision.", tile=_T, state=_T, why=_T)
+LOOK_PLANNED = _kind(
+    "look_planned", _A, "The policy asked for a second picture of a tile; the next overflight will take it.",
+    tile=_T, look_s=_S, off_nadir_deg=_X,
+)  # fmt: skip
+TILE_REIMAGED = _kind(
+    "tile_reimaged", _A, "A tile was imaged once more; this picture replaces the earlier one.",
+    tile=_T, picture=_T, looks=_I, raw_bytes=_I,
+)  # fmt: skip
+TILE_LOST = _kind(
+    "tile_lost", _W, "A tile was lost before the decision about its current picture.", tile=_T, state=_T, why=_T
+)
 TILE_PROCESSED = _kind(
     "tile_processed", _A, "The payload answered the questions asked of a tile.",
     tile=_T, questions=_I, events=_I, unclassifiable=_I, invalid=_I, compute_s=_X,

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import rng
-from .belief import make_reader, reader_draws
+from . import causes, rng
+from .belief import DeclaredReader, Eye, make_reader, reader_draws
 from .domain import Action, TerminalState
 from .errors import ConservationError
 from .quality import (
+    Ground,
     GroundBeliefs,
     Sheet,
     ground_beliefs,
@@ -43,21 +44,48 @@ def compute_metrics(
     rates: Mapping[str, tuple[float, float]],
     reader_use: Use,
     seed: int,
+    **options: Any,
+) -> dict[str, Any]:
+    """The metrics of a run with a reader of declared rates, ready for JSON.
+
+    Parameters
+    ----------
+    rates
+        Declared true- and false-positive rate of an EVENT verdict, by schema. [-]
+    reader_use
+        The scenario's ``evaluation.reader``.
+    options
+        As for ``evaluate``.
+
+    Raises
+    ------
+    InputError
+        The reader has no declared rates, or its settings are refused.
+    """
+    reader = make_reader(reader_use.use, reader_use.with_)
+    draws = reader_draws(record.plan, record.truth.schemas, seed)
+    ground = Ground(Eye(rates), DeclaredReader(reader, record.truth, draws))
+    return evaluate(record, sizes, ground, seed, **options)[0]
+
+
+def evaluate(
+    record: RunRecord,
+    sizes: ReferenceSizes,
+    ground: Ground,
+    seed: int,
     *,
     base_rate: float | None = None,
     costs: Mapping[str, float] | None = None,
     needs_truth: bool = False,
-) -> dict[str, Any]:
-    """The metrics of a run, ready for JSON.
+) -> tuple[dict[str, Any], GroundBeliefs]:
+    """The metrics of a run, ready for JSON, and what the ground believed.
 
     Parameters
     ----------
     sizes
         What each tile costs without a verdict, for the references.
-    rates
-        Declared true- and false-positive rate of an EVENT verdict, by schema. [-]
-    reader_use
-        The scenario's ``evaluation.reader``.
+    ground
+        What is known of the eye on board, and who reads the pictures.
     base_rate
         Prevalence to re-weight F1 to. [-]
     costs
@@ -68,32 +96,30 @@ def compute_metrics(
     Raises
     ------
     InputError
-        The reader is unknown, its settings are refused, or it cannot read a product that arrived.
+        The reader cannot read a product that arrived.
     ConservationError
         A tile has no terminal state.
     """
-    reader = make_reader(reader_use.use, reader_use.with_)
     references = References(record, sizes)
-    draws = reader_draws(record.plan, record.truth.schemas, seed)
     bent_pipe, bent_pipe_air = references.tiles_windows()
     unlimited = references.tiles_unlimited()
-    ground = ground_beliefs(record, rates, reader, draws, bent_pipe)
+    beliefs = ground_beliefs(record, ground, bent_pipe)
     sheet = Sheet()
-    bytes_ = _bytes(record, references, unlimited, bent_pipe, ground, sheet)
-    quality = quality_values(record, ground, sheet)
-    quality["no_vlm"] = no_vlm_values(references, reader, draws, seed, bytes_, quality, sheet)
+    bytes_ = _bytes(record, references, unlimited, bent_pipe, beliefs, sheet)
+    quality = quality_values(record, beliefs, sheet)
+    quality["no_vlm"] = no_vlm_values(references, ground.reader, seed, bytes_, quality, sheet)
     quality["ground"]["f1_at_base_rate"] = None if base_rate is None else reweighted_f1(quality["ground"], base_rate)
     if quality["ground"]["f1_at_base_rate"] is None:
         why = "evaluation.base_rate is not set" if base_rate is None else "recall or false-positive rate is undefined"
         sheet.absent("quality.ground.f1_at_base_rate", why)
-    _intervals(record, ground, bent_pipe_air, seed, bytes_, quality, sheet)
+    _intervals(record, beliefs, bent_pipe_air, seed, bytes_, quality, sheet)
     values = {
         "population": _population(record, sheet),
         "bytes": bytes_,
         "quality": quality,
-        "latency_s": latency_values(record, ground, bent_pipe, quality, sheet),
+        "latency_s": latency_values(record, beliefs, bent_pipe, quality, sheet),
         "stages": _stages(record),
-        "funnel": _funnel(record, ground),
+        "funnel": _funnel(record, beliefs),
         "contacts": {
             "passes": len(record.contacts),
             "booked": sum(window.booked for window in record.contacts),
@@ -105,14 +131,27 @@ def compute_metrics(
                 "tiles_dropped_full": int(np.count_nonzero(bent_pipe.dropped)),
             }
         },
-        "utility": _utility(record, ground, dict(costs or {}), sheet),
+        "utility": _utility(record, beliefs, dict(costs or {}), sheet),
+        **causes.count_record(record, beliefs.policy.yes),  # misses, false_alarms
         "compute_s": float(record.compute_s.sum()),
         "energy_j": float(record.energy_j),
-        "reader": reader.as_dict(),
+        "reader": ground.reader.as_dict(),
+        "calibration": {
+            schema: {
+                "source": found.source,
+                "n": found.n,
+                "base_rate": found.base_rate,
+                "knots": [
+                    {"confidence": stated, "probability": observed}
+                    for stated, observed in zip(found.stated, found.observed, strict=True)
+                ],
+            }
+            for schema, found in sorted(ground.eye.calibrations.items())
+        },
         "payload_needs_truth": bool(needs_truth),
     }
     values["reasons"] = dict(sorted(sheet.reasons.items()))
-    return values
+    return values, beliefs
 
 
 def _population(record: RunRecord, sheet: Sheet) -> dict[str, Any]:
@@ -266,7 +305,8 @@ def _funnel(record: RunRecord, ground: GroundBeliefs) -> dict[str, int]:
     """Tiles that came so far, each step a subset of the one before."""
     decided = record.action >= 0
     lost = (record.state == STATES.index(TerminalState.DROPPED_FULL)) & ~decided
-    sent = decided & (record.action != ACTIONS.index(Action.NOTHING))
+    # A tile whose second look was lost ends with the wish for it: decided, and nothing sent.
+    sent = decided & ~np.isin(record.action, [ACTIONS.index(Action.NOTHING), ACTIONS.index(Action.REIMAGE)])
     right = (ground.policy.yes & record.truth.changed & record.truth.labelled).any(axis=1)
     steps = {
         "planned": np.ones(len(lost), dtype=bool),
@@ -291,4 +331,4 @@ def _utility(record: RunRecord, ground: GroundBeliefs, costs: Mapping[str, float
     return values | {"cost_minutes": float(np.dot(weights, (counts.fn, counts.fp, reviewed)))}
 
 
-__all__ = ["compute_metrics"]
+__all__ = ["compute_metrics", "evaluate"]

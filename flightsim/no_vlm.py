@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .belief import Reader, answer_evidence, posterior_of, reader_says_yes
-from .domain import Action
+from .belief import GroundReader, posterior_of
 from .references import References
 from .rng import uniform_at
 from .scoring import Counts
@@ -37,56 +36,52 @@ class Point:
 
 @dataclass(frozen=True)
 class _Kind:
-    """One product of every tile, and what the reader would say of it."""
+    """One product of every tile, and what the ground would believe of it.
+
+    A question can be answered with yes only where the evidence speaks for it; those, m of them, are sorted by falling
+    posterior once, and a sender takes the ones whose tiles it delivers.
+    """
 
     name: str
     wire: NDArray[np.int64]
     stored: NDArray[np.int64]
-    groups: NDArray[np.float64]  # (n, 4 s): changed and yes, changed and no, unchanged and yes, unchanged and no
-    of_yes: float  # evidence
-    of_no: float
+    row: NDArray[np.int64]  # (m,) tile of a candidate
+    posterior: NDArray[np.float64]  # (m,)
+    changed: NDArray[np.bool_]  # (m,)
+    expected: NDArray[np.float64]  # (n,) sum of the labelled posteriors of a tile that arrived
 
 
 class NoVlm:
-    """No-VLM senders of one run, scored from group counts instead of (n, s) posteriors.
+    """No-VLM senders of one run: what ``belief.believe`` would give, without sorting for each of them again."""
 
-    Without verdicts a question has one of three posteriors: no product, the reader's yes, the reader's no.
-    """
-
-    def __init__(self, references: References, reader: Reader, draws: NDArray[np.float64], seed: int) -> None:
+    def __init__(self, references: References, reader: GroundReader, seed: int) -> None:
         self._references, self._seed = references, seed
         self._truth = truth = references.record.truth
         sizes = references.sizes
-        self._kinds = [self._kind("tiles", Action.TILE, 0, sizes.tile_wire, sizes.tile_bytes, reader, draws)]
+        self._kinds = [self._kind("tiles", sizes.tile_wire, sizes.tile_bytes, reader.tiles())]
         smaller = None
         for side, wire in sorted(sizes.thumbnail_wire.items()):
             if smaller is not None and np.array_equal(smaller, wire):
                 continue  # no picture is enlarged: beyond the tile's own size it is the same thumbnail again
             smaller = wire
             # In storage a thumbnail is taken as large as its packets, a few per cent too much.
-            name = f"thumbnails {side} px"
-            self._kinds.append(self._kind(name, Action.THUMBNAIL, side, wire, wire, reader, draws))
-        self._labelled = truth.labelled.sum(axis=0).astype(float)
-        self._positives = int((truth.changed & truth.labelled).sum())
+            self._kinds.append(self._kind(f"thumbnails {side} px", wire, wire, reader.thumbnails(side)))
+        self._unseen = (truth.prior[None, :] * truth.labelled).sum(axis=1)
+        self._labelled = int(np.count_nonzero(truth.labelled))
+        self._positives = int(np.count_nonzero(truth.changed & truth.labelled))
 
     def _kind(
-        self,
-        name: str,
-        action: Action,
-        side: int,
-        wire: NDArray[np.int64],
-        stored: NDArray[np.int64],
-        reader: Reader,
-        draws: NDArray[np.float64],
+        self, name: str, wire: NDArray[np.int64], stored: NDArray[np.int64], evidence: NDArray[np.float64]
     ) -> _Kind:
         truth = self._truth
-        tpr, tnr = (np.array(rate) for rate in reader.rates(action, side))
-        yes = reader_says_yes(truth.changed, tpr, tnr, draws)
-        counted = truth.labelled & truth.visible[:, None]
-        changed, unchanged = truth.changed & counted, ~truth.changed & counted
-        groups = np.concatenate([changed & yes, changed & ~yes, unchanged & yes, unchanged & ~yes], axis=1)
-        of_yes, of_no = answer_evidence(tpr, tnr)
-        return _Kind(name, wire, stored, groups.astype(float), float(of_yes), float(of_no))
+        posterior = posterior_of(truth.prior[None, :], evidence)
+        row, column = np.nonzero((evidence > 0.0) & truth.labelled & (posterior > 0.0))
+        order = np.argsort(-posterior[row, column], kind="stable")
+        row, column = row[order], column[order]
+        return _Kind(
+            name, wire, stored, row, posterior[row, column], truth.changed[row, column],
+            (posterior * truth.labelled).sum(axis=1),
+        )  # fmt: skip
 
     def points(self) -> list[Point]:
         """Every sender of the families."""
@@ -130,22 +125,16 @@ class NoVlm:
 
     def _counts(self, kind: _Kind | None, delivered: NDArray[np.bool_] | None) -> Counts:
         """Right and wrong answers of the ground; the same as ``belief.believe`` on the whole arrays."""
-        if kind is None or delivered is None:
-            return Counts(0, 0, self._positives, int(self._labelled.sum()) - self._positives)
-        found = kind.groups[np.flatnonzero(delivered)].sum(axis=0).reshape(4, -1)
-        true_yes, true_no, false_yes, false_no = found
-        prior = self._truth.prior
-        after_yes, after_no = posterior_of(prior, np.array(kind.of_yes)), posterior_of(prior, np.array(kind.of_no))
-        yes, no = true_yes + false_yes, true_no + false_no
-        total = float((after_yes * yes + after_no * no + prior * (self._labelled - yes - no)).sum())
-        candidates = np.flatnonzero((yes > 0) & (after_yes > 0.0)) if kind.of_yes > 0 else np.zeros(0, np.int64)
-        order = candidates[np.argsort(-after_yes[candidates], kind="stable")]
-        if not len(order):
-            return self._counts(None, None)
-        value = 2.0 * np.cumsum(after_yes[order] * yes[order]) / (np.cumsum(yes[order]) + total)
-        chosen = order[after_yes[order] >= after_yes[order[int(np.argmax(value))]]]
-        tp, fp = int(true_yes[chosen].sum()), int(false_yes[chosen].sum())
-        negatives = int(self._labelled.sum()) - self._positives
+        negatives = self._labelled - self._positives
+        here = delivered[kind.row] if kind is not None and delivered is not None else np.zeros(0, dtype=bool)
+        if kind is None or delivered is None or not here.any():
+            return Counts(0, 0, self._positives, negatives)
+        posterior, changed = kind.posterior[here], kind.changed[here]
+        total = float(np.where(delivered, kind.expected, self._unseen).sum())
+        value = 2.0 * np.cumsum(posterior) / (np.arange(1, len(posterior) + 1) + total)
+        yes = posterior >= posterior[int(np.argmax(value))]
+        tp = int(np.count_nonzero(changed & yes))
+        fp = int(np.count_nonzero(yes)) - tp
         return Counts(tp, fp, self._positives - tp, negatives - fp)
 
 

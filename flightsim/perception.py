@@ -3,91 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .domain import Plan, TilePair, TruthTable, Verdict, VerdictStatus
+from .domain import Look, Plan, TilePair, TruthTable, Verdict, VerdictStatus
 from .errors import InputError
 from .protocols import PayloadBackend, SceneSource
 from .rng import hash_at
+from .store import NumberCache, VerdictCache
 
 #: Shots answered together. Large enough for array payloads, small enough that a lazy policy wastes little.
 _CHUNK = 64
-
-
-def cache_folder() -> Path:
-    """Where verdicts are kept between runs; ``FLIGHTSIM_CACHE`` overrides it."""
-    given = os.environ.get("FLIGHTSIM_CACHE")
-    base = os.environ.get("XDG_CACHE_HOME")
-    return Path(given) if given else (Path(base) if base else Path.home() / ".cache") / "flightsim"
-
-
-class VerdictCache:
-    """Verdicts by (pair digest, schema) of one payload fingerprint, one JSON-lines file.
-
-    The file is rewritten whole under a temporary name, so a killed run leaves the old one.
-    """
-
-    def __init__(self, fingerprint: str, folder: Path | None = None) -> None:
-        name = hashlib.sha256(fingerprint.encode()).hexdigest()[:24]
-        self._path = (folder or cache_folder()) / "verdicts" / f"{name}.jsonl"
-        self._fingerprint = fingerprint
-        self._new = 0
-        self._known: dict[tuple[str, str], dict[str, Any]] = {}
-        if self._path.is_file():
-            try:
-                self._read()
-            except (ValueError, KeyError) as error:
-                raise InputError(
-                    f"the store of verdicts {self._path} is damaged ({error}); delete it, it is made anew."
-                ) from error
-
-    def _read(self) -> None:
-        with self._path.open(encoding="utf-8") as lines:
-            if json.loads(next(lines, "{}"))["fingerprint"] != self._fingerprint:
-                return
-            for line in lines:
-                row = json.loads(line)
-                self._known[row.pop("pair"), row.pop("schema")] = row
-
-    def get(self, digest: str, schema: str, tile_id: str) -> Verdict | None:
-        """The stored answer under the tile's present id, or None."""
-        row = self._known.get((digest, schema))
-        if row is None:
-            return None
-        return Verdict(tile_id, schema, VerdictStatus(row["status"]), **{k: v for k, v in row.items() if k != "status"})
-
-    def put(self, digest: str, verdict: Verdict) -> None:
-        """Remember an answer."""
-        self._new += 1
-        self._known[digest, verdict.schema_id] = {
-            "status": str(verdict.status),
-            "body": verdict.body,
-            "confidence": verdict.confidence,
-            "produced_by": verdict.produced_by,
-            "reason": verdict.reason,
-            "tokens": verdict.tokens,
-        }
-
-    def save(self) -> None:
-        """Write the file if something is new."""
-        if not self._new:
-            return
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._path.with_name(f"{self._path.name}.{os.getpid()}.tmp")
-        with temporary.open("w", encoding="utf-8") as out:
-            out.write(json.dumps({"fingerprint": self._fingerprint}) + "\n")
-            for (digest, schema), row in sorted(self._known.items()):
-                out.write(json.dumps({"pair": digest, "schema": schema, **row}) + "\n")
-        temporary.replace(self._path)
-        self._new = 0
 
 
 def pair_digest(pair: TilePair) -> str:
@@ -114,20 +44,39 @@ class GatedScenes:
         scenes: SceneSource,
         estimate: Callable[[TilePair], float | None],
         on_failure: Callable[[int, str], None],
+        cache: NumberCache | None = None,
     ) -> None:
-        self._scenes, self._estimate, self._on_failure = scenes, estimate, on_failure
+        self._scenes, self._estimate, self._on_failure, self._cache = scenes, estimate, on_failure, cache
         self._cloud: dict[int, float | None] = {}
+        self._cloud_at: dict[tuple[int, Look], float | None] = {}
 
     def pair(self, row: int) -> TilePair:
         """Pictures of one shot."""
         pair = self._scenes.pair(row)
         if row not in self._cloud:
-            try:
-                self._cloud[row] = self._estimate(pair)
-            except Exception as error:  # foreign code may raise anything
-                self._cloud[row] = None
-                self._on_failure(row, f"cloud_fraction: {type(error).__name__}: {error}"[:300])
+            self._cloud[row] = self._estimated(row, pair)
         return TilePair(pair.before, replace(pair.after, cloud_fraction=self._cloud[row]))
+
+    def pair_at(self, row: int, look: Look) -> TilePair:
+        """Another picture of a shot's place."""
+        scenes: Any = self._scenes
+        pair = scenes.pair_at(row, look)
+        if (row, look) not in self._cloud_at:
+            self._cloud_at[row, look] = self._estimated(row, pair)
+        return TilePair(pair.before, replace(pair.after, cloud_fraction=self._cloud_at[row, look]))
+
+    def _estimated(self, row: int, pair: TilePair) -> float | None:
+        digest = pair_digest(pair) if self._cache is not None else ""
+        if self._cache is not None and digest in self._cache:
+            return self._cache[digest]
+        try:
+            found = self._estimate(pair)
+        except Exception as error:  # foreign code may raise anything
+            self._on_failure(row, f"cloud_fraction: {type(error).__name__}: {error}"[:300])
+            return None
+        if self._cache is not None:
+            self._cache[digest] = found
+        return found
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._scenes, name)
@@ -173,11 +122,35 @@ class VerdictBook:
         self.answers[row] = verdicts
         return verdicts
 
+    def of_look(
+        self, row: int, pair: TilePair, schemas: tuple[str, ...], key: NDArray[np.uint64], visible: bool
+    ) -> tuple[Verdict, ...]:
+        """Verdicts of another picture of a shot's place for the schemas asked, in their order.
+
+        ``key``, shape (1,), belongs to the picture. A payload that answers from truth gets the shot's own truth, with
+        ``visible`` as in this picture.
+        """
+        if not schemas:
+            return ()
+        truth = replace(self._truth.rows([row]), visible=np.array([visible]))
+        book = VerdictBook(
+            self._payload,
+            lambda _: pair,
+            key,
+            truth,
+            self._seed,
+            lambda _, why: self._on_failure(row, why),
+            self._cache,
+        )
+        self.answers[row] = book.of(0, schemas)
+        return self.answers[row]
+
     def _assess(self, rows: NDArray[np.int64], schemas: tuple[str, ...]) -> list[tuple[Verdict, ...]]:
         pairs = [self._pair(int(row)) for row in rows]
         if self._cache is None:
             return self._ask(rows, pairs, schemas)
         digests = [pair_digest(pair) for pair in pairs]
+        self._cache.fetch(digests)
         stored = [
             tuple(self._cache.get(digest, schema, pair.after.id) for schema in schemas)
             for digest, pair in zip(digests, pairs, strict=True)

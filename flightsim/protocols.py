@@ -44,8 +44,11 @@ class PayloadBackend(Protocol):
     ``needs_truth``: it answers from the world's truth and every report says so; ``assess_many`` then gets
     ``truth`` (rows as ``pairs``) and ``keys`` (shape (n,), for keyed draws), and None otherwise.
     ``needs_pixels``: it reads ``pair.after.image``; a scenario that has none is refused.
-    Optional method ``cloud_fraction(pair) -> float | None``: the quality gate's estimate for scenes with pixels,
-    which policies then see as ``pair.after.cloud_fraction``.
+    Optional methods: ``cloud_fraction(pair) -> float | None``, the quality gate's estimate for scenes with pixels,
+    which policies then see as ``pair.after.cloud_fraction``; ``calibration(schema_id) -> Calibration | None``, what a
+    stated confidence is worth on the ground; ``thumbnail_rates(schema_id) -> Mapping[int, tuple[float, float]]``, the
+    rates by longer side in pixels when the payload reads a decoded thumbnail on the ground.
+    A confidence is that of the answer given. A NULL that gives a reason was decided from nothing.
     """
 
     Config: ClassVar[type[BaseModel]]
@@ -107,6 +110,16 @@ class SceneSource(Protocol):
     """Pictures, sizes and truth for the shots of a plan. Constructed as ``Source(config, base_folder)``.
 
     ``has_pixels`` says whether tiles carry an image. ``encoded_bytes`` answers for sources without pixels.
+
+    Optional, for second looks (REIMAGE is not on offer without the first):
+
+    - ``pair_at(row, look: Look) -> TilePair``: the row's own "before" picture and another picture of its place, taken
+      at ``look``; its id is ``plan.look_id(row, look.time_s)``. It shows the world of that time, keyed by place
+      and time alone. Asked several times in a row for the same look.
+    - ``visible_at(row, look) -> bool``: whether cloud or missing data leaves the place visible in that picture. It is
+      truth, for payloads that declare ``needs_truth`` and for the ground's readers. Without it a second picture is
+      taken to be as visible as the nominal one.
+    - ``product_bytes_at(row, look, kind, size_px) -> int``: as ``product_bytes``; required without pixels.
     """
 
     Config: ClassVar[type[BaseModel]]

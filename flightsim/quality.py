@@ -13,22 +13,31 @@ from numpy.typing import NDArray
 from .belief import (
     PERFECT,
     Belief,
-    Products,
-    Reader,
+    DeclaredReader,
+    Eye,
+    GroundReader,
     believe,
     delivered_in_time,
-    reader_evidence,
     verdict_evidence,
 )
-from .domain import VerdictStatus
+from .domain import Action, VerdictStatus
 from .no_vlm import FAMILIES, NoVlm, best_f1_at_bytes, cheapest_at_f1
-from .recorder import STATUSES, RunRecord
+from .recorder import ACTIONS, STATUSES, RunRecord
 from .references import Reference, References
 from .scoring import Counts, confusion, wilson
 
 _EVENT, _NULL = STATUSES.index(VerdictStatus.EVENT), STATUSES.index(VerdictStatus.NULL)
+_TILE = ACTIONS.index(Action.TILE)
 _HOURS = (1, 6, 24)
 _ONE_RUN = "needs hindsight over finished runs; a single run does not compute it"
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Who makes up the ground's mind: what is known of the eye on board, and who reads the pictures."""
+
+    eye: Eye
+    reader: GroundReader
 
 
 @dataclass(frozen=True)
@@ -69,39 +78,30 @@ class Sheet:
         return values
 
 
-def ground_beliefs(
-    record: RunRecord,
-    rates: Mapping[str, tuple[float, float]],
-    reader: Reader,
-    draws: NDArray[np.float64],
-    bent_pipe: Reference,
-) -> GroundBeliefs:
-    """Beliefs under the policy and its references, from one set of reader's draws.
+def ground_beliefs(record: RunRecord, ground: Ground, bent_pipe: Reference) -> GroundBeliefs:
+    """Beliefs under the policy and its references, all from one reader's answers.
 
     Parameters
     ----------
-    rates
-        Declared true- and false-positive rate of an EVENT verdict, by schema. [-]
-    draws
-        From ``reader_draws``, shape (n, s). [-]
     bent_pipe
         The bent pipe through the real windows.
     """
-    truth = record.truth
+    truth, reader = record.truth, ground.reader
     delivered = delivered_in_time(record)
-    verdicts = verdict_evidence(record.status, truth.schemas, rates)
+    verdicts = verdict_evidence(record.status, truth.schemas, ground.eye, record.confidence)
     arrived = np.where(delivered[:, None], verdicts, 0.0)
+    whole = delivered & (record.action == _TILE)
     everything = np.ones(len(delivered), dtype=bool)
-    tiles = reader_evidence(truth, Products.tiles(everything, truth.visible, reader), draws)
-    read, read_perfectly = (reader_evidence(truth, Products.of_record(record, who), draws) for who in (reader, PERFECT))
+    tiles = reader.tiles()
+    perfect = DeclaredReader(PERFECT, truth, np.zeros(truth.changed.shape))
     return GroundBeliefs(
         delivered,
-        policy=believe(truth, arrived + read),
+        policy=believe(truth, reader.fused(arrived, reader.arrived(record), whole)),
         verdicts_only=believe(truth, arrived),
-        perfect_reader=believe(truth, arrived + read_perfectly),
+        perfect_reader=believe(truth, perfect.fused(arrived, perfect.arrived(record), whole)),
         unlimited=believe(truth, tiles),
         windows=believe(truth, np.where(bent_pipe.delivered[:, None], tiles, 0.0)),
-        fused_unlimited=believe(truth, tiles + verdicts),
+        fused_unlimited=believe(truth, reader.fused(verdicts, tiles, everything)),
     )
 
 
@@ -210,15 +210,14 @@ def _per_schema(
 
 def no_vlm_values(
     references: References,
-    reader: Reader,
-    draws: NDArray[np.float64],
+    reader: GroundReader,
     seed: int,
     bytes_: Mapping[str, Any],
     quality: Mapping[str, Any],
     sheet: Sheet,
 ) -> dict[str, Any]:
     """The no-VLM senders, and those of them that the run has to be compared with."""
-    points = NoVlm(references, reader, draws, seed).points()
+    points = NoVlm(references, reader, seed).points()
     best = best_f1_at_bytes(points, bytes_["air"])
     f1 = quality["ground"]["f1"]
     cheapest = cheapest_at_f1(points, f1) if f1 is not None else None
@@ -249,6 +248,30 @@ def reweighted_f1(counts: Mapping[str, Any], base_rate: float) -> float | None:
     return float(2.0 * hit / (hit + alarm + base_rate))
 
 
+def known_s(record: RunRecord, yes: NDArray[np.bool_], delivered_s: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Time at which the ground came to know each true event, shape (n, s); NaN for never and for no event. [s]
+
+    A file carries the verdict and the picture, so the belief about a tile is right from its first delivery on.
+    """
+    positive = record.truth.changed & record.truth.labelled
+    return np.where(positive & yes, delivered_s[:, None], np.nan)
+
+
+def latency_samples(record: RunRecord, ground: GroundBeliefs) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Waiting time of each of the p positives, and whether it was cut off; in the order of rows and schemas.
+
+    Returns
+    -------
+    waited_s, censored
+        Shape (p,). [s] From mid-exposure to a right belief; where that never came, to the end of the run.
+    """
+    positive = record.truth.changed & record.truth.labelled
+    known = known_s(record, ground.policy.yes, record.delivered_s)
+    censored = np.isnan(known)
+    end_s = np.where(censored, record.horizon_s, known)
+    return (end_s - record.plan.time_s[:, None])[positive], censored[positive]
+
+
 def latency_values(
     record: RunRecord, ground: GroundBeliefs, bent_pipe: Reference, quality: dict[str, Any], sheet: Sheet
 ) -> dict[str, Any]:
@@ -275,7 +298,7 @@ def _waiting(
 ) -> dict[str, Any]:
     """Time from mid-exposure to a right belief over all positives; what was never found counts as infinity."""
     positive = record.truth.changed & record.truth.labelled
-    age = np.where(yes, (delivered_s - record.plan.time_s)[:, None], np.inf)[positive]
+    age = (known_s(record, yes, delivered_s) - record.plan.time_s[:, None])[positive]
     age = np.sort(np.where(np.isnan(age), np.inf, age))
     values: dict[str, Any] = {"positives": len(age), "censored": int(np.count_nonzero(np.isinf(age)))}
     for name, quantile in (("median", 0.5), ("p90", 0.9), ("p95", 0.95)):
@@ -294,6 +317,6 @@ def _waiting(
 
 
 __all__ = [
-    "GroundBeliefs", "Sheet", "ground_beliefs", "latency_values", "no_vlm_values", "quality_values", "reweighted_f1",
-    "score_yes",
+    "Ground", "GroundBeliefs", "Sheet", "ground_beliefs", "known_s", "latency_samples", "latency_values",
+    "no_vlm_values", "quality_values", "reweighted_f1", "score_yes",
 ]  # fmt: skip

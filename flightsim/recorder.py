@@ -14,6 +14,7 @@ from .domain import (
     Action,
     ContactWindow,
     Decision,
+    Look,
     Plan,
     ProductSpec,
     QueuedItem,
@@ -74,6 +75,20 @@ class RunRecord:
     deadline_s: float = float("inf")  # useful age of a product
     craft_storage_bytes: tuple[int, ...] = ()  # by spacecraft; empty: ``storage_bytes`` in equal shares
     notes: list[str] = field(default_factory=list)  # what the report must say: failures, fallbacks, refusals
+    looks: NDArray[np.int16] = field(default_factory=lambda: np.zeros(0, np.int16))  # (n,) pictures that were stored
+    looked_s: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))  # (n,) time of the last of them
+    seen_visible: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))  # (n,) truth of that picture
+    second_looks: dict[int, Look] = field(default_factory=dict)  # by row, where a later picture replaced the nominal
+
+    def __post_init__(self) -> None:
+        if len(self.looks) != len(self.plan):  # one nominal picture of everything
+            self.looks = np.ones(len(self.plan), dtype=np.int16)
+            self.looked_s, self.seen_visible = self.plan.time_s, self.truth.visible
+
+    def picture_id(self, row: int) -> str:
+        """Id of the picture that a tile's record and product are about."""
+        look = self.second_looks.get(row)
+        return self.plan.tile_id(row) if look is None else self.plan.look_id(row, look.time_s)
 
 
 class Ledger:
@@ -107,6 +122,9 @@ class Ledger:
         self._state = [-1] * n
         self._delivered_s = [float("nan")] * n
         self._late = [False] * n
+        self._looks = [0] * n
+        self.second_looks: dict[int, Look] = {}
+        self._seen_visible: dict[int, bool] = {}
         self._thumbnail_px = [0] * n
         self._product_bytes = [0] * n
         self._radiated: list[list[tuple[QueuedItem, int]]] = [[] for _ in contacts]
@@ -117,6 +135,21 @@ class Ledger:
         if (key or text) not in self._noted:
             self._noted.add(key or text)
             self.notes.append(text)
+
+    def captured(self, row: int) -> None:
+        """The nominal picture of a tile is stored."""
+        self._looks[row] = 1
+
+    def looked_again(self, row: int, look: Look, visible: bool) -> None:
+        """Another picture is stored, and what follows is about it; ``visible`` is truth."""
+        self._looks[row] += 1
+        self.second_looks[row], self._seen_visible[row] = look, visible
+        self.policy_failed[row] = False
+        self.payload_faults.pop(row, None)
+
+    def looks(self, row: int) -> int:
+        """Pictures of a tile that were stored. [-]"""
+        return self._looks[row]
 
     def answered(self, row: int, verdicts: tuple[Verdict, ...]) -> None:
         """The payload's answers for a tile."""
@@ -204,6 +237,10 @@ class Ledger:
     ) -> RunRecord:
         """The finished record as arrays."""
         n, schemas = len(self.tile_ids), truth.schemas
+        looks = np.array(self._looks, dtype=np.int16)
+        looked_s, seen_visible = np.where(looks > 0, self.plan.time_s, np.nan), truth.visible.copy()
+        for row, look in self.second_looks.items():
+            looked_s[row], seen_visible[row] = look.time_s, self._seen_visible[row]
         column = {schema: j for j, schema in enumerate(schemas)}
         status = np.full((n, len(schemas)), -1, dtype=np.int8)
         confidence = np.full((n, len(schemas)), np.nan, dtype=np.float32)
@@ -260,6 +297,10 @@ class Ledger:
             uplink_bytes=uplink_bytes,
             energy_j=self.energy_j,
             notes=self.notes,
+            looks=looks,
+            looked_s=looked_s,
+            seen_visible=seen_visible,
+            second_looks=self.second_looks,
         )
 
 

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from . import records
 from .domain import TerminalState, Verdict, VerdictStatus
 from .errors import InputError
+from .quality import GroundBeliefs, known_s
 from .recorder import ACTIONS, STATES, STATUSES, RunRecord
 
 MANIFEST = "run.json"
@@ -142,6 +143,12 @@ def tiles_table(record: RunRecord) -> pa.Table:
             "air_bytes": (record.air_bytes, "radiated transfer-frame bytes [B]"),
             "compute_s": (record.compute_s, "declared service time [s]"),
             "reason": (record.reasons, "the policy's words"),
+            "looks": (pa.array(record.looks, pa.int32()), "pictures of the tile that were stored [-]"),
+            "seen_visible": (
+                record.seen_visible,
+                "truth: no cloud or missing data hides the place in the last picture",
+            ),
+            "looked_s": (record.looked_s, "mid-exposure of the last picture since start [s]; NaN for none"),
         }
     )
 
@@ -190,8 +197,10 @@ def contacts_table(record: RunRecord) -> pa.Table:
     )
 
 
-def verdicts_table(record: RunRecord, rates: Mapping[str, tuple[float, float]]) -> pa.Table:
-    """One row a question, asked or not, with the truth beside it."""
+def verdicts_table(
+    record: RunRecord, rates: Mapping[str, tuple[float, float]], ground: GroundBeliefs | None = None
+) -> pa.Table:
+    """One row a question, asked or not, with the truth and, where given, the ground's belief beside it."""
     plan, truth = record.plan, record.truth
     n, s = record.status.shape
     flat: list[Verdict | None] = [None] * (n * s)
@@ -214,9 +223,22 @@ def verdicts_table(record: RunRecord, rates: Mapping[str, tuple[float, float]]) 
             "tokens": (pa.array([v.tokens if v else 0 for v in flat], pa.int32()), "generated tokens [-]"),
             "labelled": (truth.labelled.ravel(), "truth: the question is scored"),
             "changed": (truth.changed.ravel(), "truth: the event is there"),
+            **_belief_columns(record, ground),
         },
         {"rates": json.dumps({schema: list(pair) for schema, pair in rates.items()})},
     )
+
+
+def _belief_columns(record: RunRecord, ground: GroundBeliefs | None) -> dict[str, tuple[Any, str]]:
+    if ground is None:
+        return {}
+    belief = ground.policy
+    known = known_s(record, belief.yes, record.delivered_s).ravel()
+    return {
+        "posterior": (belief.posterior.ravel(), "probability of the event as the ground sees it at the end [-]"),
+        "believed": (belief.yes.ravel(), "the ground answers yes"),
+        "known_s": (known, "true event: the ground knows it since start [s]; NaN for never, and for no event"),
+    }
 
 
 def queue_table(record: RunRecord) -> pa.Table:
@@ -232,13 +254,18 @@ def queue_table(record: RunRecord) -> pa.Table:
     )
 
 
-def write_tables(folder: Path, record: RunRecord, rates: Mapping[str, tuple[float, float]]) -> list[str]:
+def write_tables(
+    folder: Path,
+    record: RunRecord,
+    rates: Mapping[str, tuple[float, float]],
+    ground: GroundBeliefs | None = None,
+) -> list[str]:
     """Write every table of the run; gives their names."""
     tables = {
         "tiles.parquet": tiles_table(record),
         "items.parquet": items_table(record),
         "contacts.parquet": contacts_table(record),
-        "verdicts.parquet": verdicts_table(record, rates),
+        "verdicts.parquet": verdicts_table(record, rates, ground),
         "queue.parquet": queue_table(record),
     }
     for name, table in tables.items():
@@ -269,7 +296,7 @@ def ground_verdict_lines(record: RunRecord) -> list[str]:
     rows = np.flatnonzero(arrived)
     lines = []
     for row in rows[np.lexsort((rows, record.delivered_s[rows]))].tolist():
-        sent = records.encode_record(record.plan.tile_id(row), record.verdicts.get(row, ()))
+        sent = records.encode_record(record.picture_id(row), record.verdicts.get(row, ()))
         ((tile_id, verdicts),) = records.decode_records(sent)
         lines.append(
             json.dumps(

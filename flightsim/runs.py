@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,20 +11,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import compute, frames, metrics, records, registry, runfolder, summary
+from . import compute, frames, looking, metrics, outputs, readers, registry, runfolder, summary
+from .belief import Worth
 from .budget import CapacityClock
-from .domain import Action, TerminalState
+from .domain import Action
 from .engine import Craft, fly
 from .errors import FlightsimError, InputError, RunError
 from .events import EventLog
-from .perception import GatedScenes, VerdictBook, VerdictCache, shot_keys
+from .perception import GatedScenes, VerdictBook, shot_keys
 from .protocols import PayloadBackend, Policy, SceneSource
-from .recorder import STATES, Ledger, RunRecord
+from .quality import Ground, GroundBeliefs
+from .recorder import Ledger, RunRecord
 from .references import ReferenceSizes
-from .scenario import dump_scenario
 from .scenario.models import PolicyUse, Scenario, Use
+from .second_look import SecondLooks
 from .sizing import Sizer
 from .storage import MassMemory
+from .store import NumberCache, VerdictCache
 from .world import World, prepare
 
 
@@ -41,6 +41,7 @@ class RunResult:
     context: dict[str, Any]
     folder: Path | None
     failed: bool
+    ground: GroundBeliefs
 
     @property
     def tiles(self) -> Any:
@@ -80,21 +81,6 @@ def policy_from_here(policy: str) -> str:
     return f"{Path(path).resolve()}:{name}"
 
 
-def scenario_digest(scenario: Scenario) -> str:
-    """SHA-256 of the resolved scenario and of its plug-in files, as hex."""
-    saved, files = portable(scenario)
-    digest = hashlib.sha256(dump_scenario(saved).encode())
-    for name in sorted(files):
-        digest.update(files[name].read_bytes())
-    return digest.hexdigest()
-
-
-def default_folder(scenario: Scenario) -> Path:
-    """Where a run lands when nobody says: its name tells scenario, policy and seed."""
-    policy = Path(scenario.policy.use.rpartition(":")[2] or scenario.policy.use).name
-    return Path("runs") / f"{scenario.name}-{policy}-s{scenario.seed}-{scenario_digest(scenario)[:8]}"
-
-
 def _build(kind: str, use: Use, folder: Path) -> Any:
     return registry.build(kind, use.use, use.with_, folder)
 
@@ -113,29 +99,6 @@ def open_payload(payload: PayloadBackend, name: str) -> None:
         raise
     except Exception as error:  # foreign code may raise anything; without its eye there is no run
         raise RunError(f"payload '{name}' does not open: {type(error).__name__}: {error}") from error
-
-
-def portable(scenario: Scenario) -> tuple[Scenario, dict[str, Path]]:
-    """The scenario as a run folder keeps it, and the plug-in files that go with it, by name in that folder.
-
-    Plug-ins in files are named relative to the folder that the copy lies in, so the saved scenario flies again.
-    """
-    files: dict[str, Path] = {}
-
-    def kept(use: str) -> str:
-        if not registry.is_file(use):
-            return use
-        path, class_name = registry.file_of(use, scenario.folder)
-        files[path.name] = path
-        return f"./{path.name}:{class_name}"
-
-    changes: dict[str, Any] = {
-        name: part.model_copy(update={"use": kept(part.use)})
-        for name, part in (("link", scenario.link), ("scenes", scenario.scenes), ("payload", scenario.payload))
-    }
-    policy = scenario.policy
-    changes["policy"] = policy.model_copy(update={"use": kept(policy.use), "fallback": kept(policy.fallback)})
-    return scenario.model_copy(update=changes), files
 
 
 def make_policy(use: PolicyUse, name: str, folder: Path) -> tuple[Policy, bool]:
@@ -161,6 +124,7 @@ def run(
     write: bool = True,
     events: bool = True,
     world: World | None = None,
+    jobs: int | None = None,
 ) -> RunResult:
     """Simulate a scenario and write its run folder.
 
@@ -170,6 +134,8 @@ def run(
         A world prepared before for the same scenario and seed; policies may differ.
     write, events
         Whether a folder is written at all, and the event log in it.
+    jobs
+        Processes that look at pictures; all cores by default. Results do not depend on it.
 
     Raises
     ------
@@ -180,9 +146,9 @@ def run(
     """
     started = time.perf_counter()
     scenario = with_choices(scenario, policy, seed)
-    folder = (out or default_folder(scenario)) if write else None
+    folder = (out or outputs.default_folder(scenario)) if write else None
     if folder is not None:
-        _claim(folder, scenario)
+        outputs.claim(folder, scenario)
     world = world or prepare(scenario)
     payload: PayloadBackend = _build("payloads", scenario.payload, scenario.folder)
     if payload.needs_pixels and not world.scenes.has_pixels:
@@ -191,57 +157,35 @@ def run(
             "use payload confusion or perfect_eye, or scenes with pixels."
         )
     open_payload(payload, scenario.payload.use)
+    ground: Ground | None = None
     log_file = (folder / "events.jsonl.tmp").open("w", encoding="utf-8") if folder is not None and events else None
     try:
-        record, ledger, sizer, identities = simulate(scenario, world, payload, EventLog(log_file), progress)
-        rates = {schema: payload.rates(schema) for schema in scenario.payload.schemas}
-        values = metrics.compute_metrics(
+        # Before the flight: a reader that cannot look at these scenes is refused at once.
+        ground = readers.ground_of(scenario, payload, world.scenes, world.plan, world.truth)
+        record, ledger, sizer, identities = simulate(scenario, world, payload, EventLog(log_file), progress, jobs)
+        values, beliefs = metrics.evaluate(
             record,
             _reference_sizes(record, sizer),
-            rates,
-            scenario.evaluation.reader,
+            ground,
             scenario.seed,
             base_rate=scenario.evaluation.base_rate,
             costs={str(name): cost for name, cost in scenario.evaluation.costs.items()},
             needs_truth=payload.needs_truth,
         )
     finally:
+        if ground is not None:
+            readers.close_reader(ground.reader)
         payload.close()
         if log_file is not None:
             log_file.close()
+    record.notes.extend(note for note in (*ground.reader.notes, getattr(payload, "calibration_note", "")) if note)
     context = _context(scenario, world, record, identities, ledger)
-    result = RunResult(scenario, values, record, context, folder, failed=ledger.hung is not None)
+    result = RunResult(scenario, values, record, context, folder, ledger.hung is not None, beliefs)
     if folder is not None:
-        _write(result, rates, sizer, payload, time.perf_counter() - started, events)
+        outputs.write(
+            result, ground.eye.rates, world.scenes, sizer, payload.fingerprint, time.perf_counter() - started, events
+        )
     return result
-
-
-def finished(folder: Path, scenario: Scenario) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    """Metrics and context of a run of this very scenario that is complete in the folder, or None."""
-    if not (folder / runfolder.MANIFEST).is_file():
-        return None
-    manifest = runfolder.read_manifest(folder)
-    if manifest["scenario_digest"] != scenario_digest(scenario) or manifest["outcome"] != "done":
-        return None
-    values: dict[str, Any] = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    return values, manifest["context"]
-
-
-def _claim(folder: Path, scenario: Scenario) -> None:
-    """Make the folder ours: nobody else's files in it, and no manifest while the run is under way."""
-    saved, files = portable(scenario)
-    mine = dump_scenario(saved).encode()
-    old = folder / "scenario.yaml"
-    if folder.exists() and any(folder.iterdir()) and not (old.is_file() and old.read_bytes() == mine):
-        what = "a run of another scenario, policy or seed" if old.is_file() else "other files"
-        raise InputError(f"{folder} holds {what}; nothing was written. Name a new or empty folder with --out.")
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / runfolder.MANIFEST).unlink(missing_ok=True)
-    for leftover in folder.glob("*.tmp"):
-        leftover.unlink()
-    runfolder.write_file(old, mine)
-    for name, path in files.items():
-        runfolder.write_file(folder / name, path.read_bytes())
 
 
 def simulate(
@@ -250,6 +194,7 @@ def simulate(
     payload: PayloadBackend,
     log: EventLog,
     progress: Callable[[float], None] | None = None,
+    jobs: int | None = None,
 ) -> tuple[RunRecord, Ledger, Sizer, dict[str, Any]]:
     """The simulation alone, without metrics and files: record, ledger, sizes, and who was eye and clock."""
     plan, truth = world.plan, world.truth
@@ -263,10 +208,21 @@ def simulate(
 
     scenes: Any = world.scenes
     gate = getattr(payload, "cloud_fraction", None)
+    caches: list[Any] = []
     if scenes.has_pixels and gate is not None:
-        scenes = GatedScenes(scenes, gate, failed)
-    sizer = Sizer(scenes, plan, scenario.craft[0].radio)
+        clouds = NumberCache(looking.cloud_kind(payload))
+        caches.append(clouds)
+        scenes = GatedScenes(scenes, gate, failed, clouds)
+    cameras = [craft.camera for craft in scenario.craft]
+    looks = SecondLooks(
+        scenes, plan, truth, scenario.seed, world.opportunities,
+        [camera.cadence_s for camera in cameras], [camera.max_looks for camera in cameras],
+    )  # fmt: skip
+    sizer = Sizer(scenes, plan, scenario.craft[0].radio, looks)
+    caches.append(sizer)
     cache = VerdictCache(payload.fingerprint) if world.scenes.has_pixels and not payload.needs_truth else None
+    if cache is not None:
+        caches.append(cache)
     keys = shot_keys(plan, scenario.seed)
     book = VerdictBook(payload, scenes.pair, keys, truth, scenario.seed, failed, cache)
     crafts, policies = [], []
@@ -303,10 +259,13 @@ def simulate(
         )
     deadline_s = float("inf") if scenario.evaluation.deadline is None else scenario.evaluation.deadline
     priors = {schema: scenario.targets.prevalence_of(schema) for schema in scenario.payload.schemas}
+    if world.scenes.has_pixels:
+        asks = any(hasattr(policy, "ask") for policy in policies[::2])
+        looking.look_at_all(scenario, plan, world.scenes, payload, asks, reference_sides(sizer), progress, jobs)
     try:
         fly(
             crafts, ledger, scenes, book, sizer, scenario.payload.schemas, priors, scenario.horizon_s,
-            deadline_s, progress,
+            deadline_s, looks, progress, Worth(readers.eye_of(payload, scenario.payload.schemas)),
         )  # fmt: skip
     finally:
         for policy in policies:
@@ -314,11 +273,11 @@ def simulate(
             if closing is not None:
                 closing()
     log.flush()
-    if cache is not None:
-        cache.save()
     storage = tuple(craft.storage_bytes for craft in scenario.craft)
     record = ledger.record(truth, scenario.duration_s, scenario.horizon_s, deadline_s, storage, world.uplink_bytes)
     record.cloud_estimate = _cloud_estimates(scenes, len(plan))
+    for cache in caches:
+        cache.save()
     identities = {
         "eye": payload.fingerprint.rpartition("/")[0] or payload.fingerprint,
         "eye_fingerprint": payload.fingerprint,
@@ -338,14 +297,18 @@ def _cloud_estimates(scenes: SceneSource, n: int) -> NDArray[np.float64]:
     return np.array([np.nan if cloud is None else cloud for cloud in clouds], dtype=float)
 
 
+def reference_sides(sizer: Sizer) -> tuple[int, ...]:
+    """Longer sides of the thumbnails that the references are made with. [px]"""
+    return tuple(sorted({sizer.spec(None)[0], 64, 256}))
+
+
 def _reference_sizes(record: RunRecord, sizer: Sizer) -> ReferenceSizes:
     """What each tile would cost as a tile or a thumbnail without any verdict in it."""
     header = sizer.record(0, ()).size_bytes
     tile = sizer.picture_bytes_all(Action.TILE) + header
-    sides = sorted({sizer.spec(None)[0], 64, 256})
     thumbnails = {
         side: sizer.wire_all(sizer.picture_bytes_all(Action.THUMBNAIL, side) + header, Action.THUMBNAIL)
-        for side in sides
+        for side in reference_sides(sizer)
     }
     assert record.cloud_estimate is not None
     return ReferenceSizes(
@@ -387,55 +350,3 @@ def _context(
         "notes": notes,
         **identities,
     }
-
-
-def _write(
-    result: RunResult,
-    rates: dict[str, tuple[float, float]],
-    sizer: Sizer,
-    payload: PayloadBackend,
-    wall_s: float,
-    events: bool,
-) -> None:
-    folder, record = result.folder, result.record
-    assert folder is not None
-    names = runfolder.write_tables(folder, record, rates)
-    runfolder.write_json(folder / "metrics.json", result.metrics)
-    names.append("metrics.json")
-    if events:
-        (folder / "events.jsonl.tmp").replace(folder / "events.jsonl")
-        names.append("events.jsonl")
-        _write_ground(folder / "ground", result, sizer)
-    manifest = {
-        "format": "flightsim-run/1",
-        "outcome": "failed" if result.failed else "done",
-        "nondeterministic": result.failed,
-        "scenario_digest": scenario_digest(result.scenario),
-        "payload_fingerprint": payload.fingerprint,
-        "context": result.context,
-        "event_counts": record.event_counts,
-        "digests": {name: runfolder.file_digest(folder / name) for name in names},
-        "versions": runfolder.versions(),
-        "wall_s": round(wall_s, 3),
-    }
-    runfolder.write_json(folder / runfolder.MANIFEST, manifest)
-
-
-def _write_ground(folder: Path, result: RunResult, sizer: Sizer) -> None:
-    """What arrived: verdicts as lines, pictures as files."""
-    record = result.record
-    if folder.is_dir():
-        shutil.rmtree(folder)
-    folder.mkdir()
-    lines = runfolder.ground_verdict_lines(record)
-    runfolder.write_file(folder / "verdicts.jsonl", "".join(line + "\n" for line in lines).encode())
-    if not sizer.has_pixels:
-        return
-    arrived = {STATES.index(TerminalState.DELIVERED), STATES.index(TerminalState.LATE)}
-    for item in record.items:
-        row = item.rows[0]
-        if item.kind in (Action.THUMBNAIL, Action.TILE) and record.state[row] in arrived:
-            sent = sizer.file(row, item.kind, record.specs[item.id], record.verdicts.get(row, ()))
-            _, _, picture = records.decode_product(sent)
-            suffix = ".tile" if item.kind is Action.TILE else f".{sizer.spec(record.specs[item.id])[1]}"
-            (folder / (item.id.replace("/", "-") + suffix)).write_bytes(picture)

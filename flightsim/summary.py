@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from . import causes
 from .units import bytes_text, duration_text
 
 MAX_LINES = 15
@@ -163,8 +164,19 @@ def _ground_line(metrics: Mapping[str, Any]) -> str:
     interval = quality["ground"]["ci95"]["f1"]
     return (
         f"belief on the ground: {_scores(quality['ground'])}{', F1' + _plain_interval(interval) if interval else ''}; "
-        f"F1 ceiling set by cloud {_number(ceiling)}"
+        f"F1 ceiling set by cloud {_number(ceiling)}; {_causes_text(metrics)}"
     )
+
+
+def _causes_text(metrics: Mapping[str, Any]) -> str:
+    parts = []
+    for name, count, found, texts in (
+        ("missed", metrics["quality"]["ground"]["fn"], metrics["misses"], causes.MISS_TEXTS),
+        ("false alarms", metrics["quality"]["ground"]["fp"], metrics["false_alarms"], causes.ALARM_TEXTS),
+    ):
+        words = _counts_text({texts[cause][0]: number for cause, number in found.items()})
+        parts.append(f"{name} {count:,}" + (f" ({words})" if words else ""))
+    return "; ".join(parts)
 
 
 def _band_line(metrics: Mapping[str, Any]) -> str:

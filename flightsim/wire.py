@@ -176,7 +176,7 @@ _VERDICT_KEYS = (
 )  # fmt: skip
 _OBSERVATION_KEYS = (
     "now_s", "pair", "verdicts", "queue", "storage_free_bytes", "power", "next_contacts", "allowance", "costs_bytes",
-    "neighbours", "priors",
+    "neighbours", "priors", "next_look_s", "looks", "evidence",
 )  # fmt: skip
 _CONTACT_KEYS = ("station", "aos_s", "los_s", "capacity_bytes")
 _BUDGET_KEYS = ("next_contact_bytes", "next_day_bytes", "mission_bytes")
@@ -272,6 +272,9 @@ def observation_to_json(seen: Observation) -> dict[str, Any]:
         "costs_bytes": {action.value: seen.costs_bytes[action] for action in seen.costs_bytes},
         "neighbours": dict(seen.neighbours),
         "priors": dict(seen.priors),
+        "next_look_s": seen.next_look_s,
+        "looks": seen.looks,
+        "evidence": dict(seen.evidence),
     }
 
 
@@ -317,6 +320,9 @@ def observation_from_json(value: Any) -> Observation:
             key: _text(text, "seen.neighbours") for key, text in _object(data["neighbours"], "seen.neighbours").items()
         },
         priors={key: _number(prior, "seen.priors") for key, prior in _object(data["priors"], "seen.priors").items()},
+        next_look_s=_optional(data["next_look_s"], "seen.next_look_s", _number),
+        looks=_whole(data["looks"], "seen.looks"),
+        evidence={key: _number(v, "seen.evidence") for key, v in _object(data["evidence"], "seen.evidence").items()},
     )
 
 
@@ -376,8 +382,24 @@ def validate_decision(decision: object, seen: Observation) -> str | None:
     if not isinstance(decision.action, Action):
         return f"action is {_show(decision.action)}; write a member of Action, such as Action.VERDICT"
     if decision.action not in seen.costs_bytes:
-        return f"action is '{decision.action}', which is not on offer; on offer are {', '.join(seen.costs_bytes)}"
-    return _impossible(decision)
+        why = ""
+        if decision.action is Action.REIMAGE and seen.next_look_s is None:
+            why = f" (next_look_s is None after {seen.looks} of this member's pictures)"
+        return f"action is '{decision.action}', which is not on offer{why}; on offer are {', '.join(seen.costs_bytes)}"
+    impossible = _impossible(decision)
+    if impossible is None and decision.action is Action.REIMAGE:
+        return _too_late(decision, seen)
+    return impossible
+
+
+def _too_late(decision: Decision, seen: Observation) -> str | None:
+    """Whether the next look comes too late for the decision."""
+    if decision.expires_s is None or seen.next_look_s is None or seen.next_look_s <= decision.expires_s:
+        return None
+    return (
+        f"expires_s is {decision.expires_s:.0f} s, and the next look is at {seen.next_look_s:.0f} s; "
+        "choose REIMAGE only where next_look_s is early enough"
+    )
 
 
 def _impossible(decision: Decision) -> str | None:

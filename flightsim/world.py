@@ -12,6 +12,7 @@ from .errors import InputError
 from .orbit import Propagator
 from .protocols import SceneSource
 from .scenario.models import Scenario
+from .second_look import Opportunities
 from .sizing import Sizer
 
 
@@ -26,6 +27,7 @@ class World:
     scenes: SceneSource
     truth: TruthTable
     uplink_bytes: int
+    opportunities: Opportunities | None = None  # for second looks; None where the scenes have one picture a shot
 
 
 def prepare(scenario: Scenario) -> World:
@@ -51,7 +53,9 @@ def prepare(scenario: Scenario) -> World:
         )
     truth = scenes.prepare(plan, scenario.payload.schemas, scenario.targets, scenario.craft[0].camera, scenario.seed)
     windows = tuple(contacts.contacts_for(scenario, propagators))
-    return World(scenario, propagators, windows, plan, scenes, truth, _uplink_bytes(scenario, plan, scenes))
+    cameras = [craft.camera for craft in scenario.craft]
+    again = Opportunities(plan, propagators, cameras, scenario.duration_s) if hasattr(scenes, "pair_at") else None
+    return World(scenario, propagators, windows, plan, scenes, truth, _uplink_bytes(scenario, plan, scenes), again)
 
 
 def _uplink_bytes(scenario: Scenario, plan: Plan, scenes: SceneSource) -> int:

@@ -17,10 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from flightsim.domain import TilePair, TruthTable, UnclassifiableReason, Verdict, VerdictStatus
+from flightsim.domain import Calibration, TilePair, TruthTable, UnclassifiableReason, Verdict, VerdictStatus
 from flightsim.errors import InputError
 from flightsim.protocols import PluginConfig
 from flightsim.rng import uniform_at
+
+from .calibrations import CalibrationBlock, read_block
 
 Rate = Annotated[float, Field(ge=0, le=1)]
 _PROFILES = Path(__file__).parent / "profiles"
@@ -52,6 +54,8 @@ class Confusion:
         """Estimated cloud cover above which the quality gate answers "unclassifiable". [-]"""
         seconds_per_question: Annotated[float, Field(ge=0)] | None = None
         """Service time of one question. [s] Default: the profile's, else 0."""
+        calibration: str | None = None
+        """File of ``flightsim perceive --calibrate``, relative to the scenario. Default: none, the rates count."""
 
         @model_validator(mode="before")
         @classmethod
@@ -80,8 +84,8 @@ class Confusion:
     needs_truth: ClassVar[bool] = True
     needs_pixels: ClassVar[bool] = False
 
-    def __init__(self, config: Config) -> None:
-        self._config = config
+    def __init__(self, config: Config, base_folder: Path = Path(".")) -> None:
+        self._config, self._folder = config, base_folder
         profile = self._config.profile
         self._profile: dict[str, Any] = (
             json.loads((_PROFILES / f"{profile}.json").read_text(encoding="utf-8")) if profile else {}
@@ -89,6 +93,7 @@ class Confusion:
         given = self._config.parse_failure
         self._parse_failure = float(given if given is not None else self._profile.get("parse_failure", 0.0))
         self._name = f"confusion/{profile or 'rates'}"
+        self._calibration: CalibrationBlock | None = None
 
     def open(self) -> None:
         """Nothing to load."""
@@ -99,7 +104,7 @@ class Confusion:
     @property
     def fingerprint(self) -> str:
         """Digest of settings and profile."""
-        text = self._config.model_dump_json() + json.dumps(self._profile, sort_keys=True)
+        text = self._config.model_dump_json(exclude={"calibration"}) + json.dumps(self._profile, sort_keys=True)
         return f"{self._name}/{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
     @property
@@ -131,6 +136,27 @@ class Confusion:
                 f"it has {', '.join(sorted(self._profile['counts']))}: set payload.schemas to these."
             )
         return counts["tp"] / (counts["tp"] + counts["fn"]), counts["fp"] / (counts["fp"] + counts["tn"])
+
+    def calibration(self, schema_id: str) -> Calibration | None:
+        """What a stated confidence is worth, from the file that the settings name. Published figures have none.
+
+        Raises
+        ------
+        InputError
+            There is no such file, or it was fitted for other settings.
+        """
+        given = self._config.calibration
+        if given is None:
+            return None
+        if self._calibration is None:
+            block = read_block(self._folder / given, given)
+            if block.payload != self.fingerprint:
+                raise InputError(
+                    f"payload.with.calibration '{given}' was fitted for {block.payload}; the payload is now "
+                    f"{self.fingerprint}: fit it anew with flightsim perceive SCENARIO --calibrate {given}."
+                )
+            self._calibration = block
+        return self._calibration.of(schema_id)
 
     def assess_many(
         self,

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from flightsim.domain import (
+    Calibration,
     TilePair,
     TruthTable,
     UnclassifiableReason,
@@ -25,8 +26,9 @@ from flightsim.errors import InputError
 from flightsim.protocols import PluginConfig
 
 from . import indices
+from .calibrations import CalibrationBlock, read_block
 from .indices import View
-from .prefilter import GateConfig, gate, gate_pair
+from .prefilter import Gate, GateConfig, gate
 from .rules import RULES
 from .scene import Finding, RuleConfig, Scene
 
@@ -53,7 +55,7 @@ class Spectral:
     NULL with reason ``no_reference`` and confidence 0.5.
     The confidence of an event is s^k / (1 + s^k), with s the strength (the least ratio of a measured quantity to its
     limit) and k ``confidence_slope``: the logistic function of k ln s, at most 0.99. For NULL it is one less that.
-    It orders answers; it is not calibrated.
+    It orders answers; what it is worth as a probability is the calibration's to say.
     """
 
     class Config(PluginConfig):
@@ -67,12 +69,15 @@ class Spectral:
         """How steeply the confidence follows the strength. [-]"""
         seconds_per_question: Annotated[float, Field(ge=0)] | None = None
         """Service time of one question. [s] Default: the profile's."""
+        calibration: str | None = None
+        """File of ``flightsim perceive --calibrate``, relative to the scenario. Default: the profile's, if it fits."""
 
     needs_truth: ClassVar[bool] = False
     needs_pixels: ClassVar[bool] = True
 
-    def __init__(self, config: Config) -> None:
-        self._config = config
+    def __init__(self, config: Config, base_folder: Path = Path(".")) -> None:
+        self._config, self._folder = config, base_folder
+        self._last: tuple[tuple[str, str], tuple[View, View, Gate]] | None = None
 
     def open(self) -> None:
         """Nothing to load."""
@@ -87,8 +92,8 @@ class Spectral:
 
     @property
     def fingerprint(self) -> str:
-        """Digest of code and settings; the declared rates and seconds change no answer."""
-        text = self._config.model_dump_json(exclude={"seconds_per_question"}) + _code_digest()
+        """Digest of code and settings; declared rates, calibration and seconds change no answer."""
+        text = self._config.model_dump_json(exclude={"seconds_per_question", "calibration"}) + _code_digest()
         return f"spectral/{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
     @property
@@ -118,6 +123,37 @@ class Spectral:
             )
         return float(declared["tpr"]), float(declared["fpr"])
 
+    @cached_property
+    def _calibration(self) -> CalibrationBlock | None:
+        given = self._config.calibration
+        if given is not None:
+            block = read_block(self._folder / given, given)
+            if block.payload != self.fingerprint:
+                raise InputError(
+                    f"payload.with.calibration '{given}' was fitted for {block.payload}; the payload is now "
+                    f"{self.fingerprint}: fit it anew with flightsim perceive SCENARIO --calibrate {given}."
+                )
+            return block
+        if "calibration" not in self._profile:
+            return None
+        block = CalibrationBlock(self._profile["calibration"], "the profile of 'spectral'")
+        return block if block.payload == self.fingerprint else None
+
+    @property
+    def calibration_note(self) -> str:
+        """What a report must say where the profile's calibration does not hold for these settings; else empty."""
+        if "calibration" not in self._profile or self._calibration is not None:
+            return ""
+        return "payload 'spectral' has other settings than its calibration was fitted for: its declared rates count"
+
+    def calibration(self, schema_id: str) -> Calibration | None:
+        """What a stated confidence is worth; None without a calibration for these very settings."""
+        return None if self._calibration is None else self._calibration.of(schema_id)
+
+    def thumbnail_rates(self, schema_id: str) -> dict[int, tuple[float, float]]:
+        """Measured true- and false-positive rates on decoded thumbnails, by longer side [px]. [-]"""
+        return {} if self._calibration is None else self._calibration.thumbnail_rates(schema_id)
+
     def assess_many(
         self,
         pairs: Sequence[TilePair],
@@ -145,7 +181,18 @@ class Spectral:
             return None
         if pair.before.image.shape[1:] != pair.after.image.shape[1:]:
             return None
-        return float(gate_pair(pair, self._config.gate).cloud_after)
+        return self._gated(pair)[2].cloud_after
+
+    def _gated(self, pair: TilePair) -> tuple[View, View, Gate]:
+        """Both pictures and what the gate says of them; the last pair's are kept, for it is asked twice in a row."""
+        assert pair.before is not None
+        assert pair.before.image is not None
+        assert pair.after.image is not None
+        key = (pair.before.image.digest(), pair.after.image.digest())
+        if self._last is None or self._last[0] != key:
+            before, after = View.of(pair.before.image), View.of(pair.after.image)
+            self._last = (key, (before, after, gate(before, after, self._config.gate)))
+        return self._last[1]
 
     def _assess(self, pair: TilePair, schemas: Sequence[str]) -> list[Verdict]:
         tile = pair.after.id
@@ -155,8 +202,7 @@ class Spectral:
             return [self._null(tile, schema, "no_reference", _NO_EVIDENCE) for schema in schemas]
         if pair.before.image.shape[1:] != pair.after.image.shape[1:]:
             return self._refused(tile, schemas, UnclassifiableReason.MISREGISTERED)
-        before, after = View.of(pair.before.image), View.of(pair.after.image)
-        seen = gate(before, after, self._config.gate)
+        before, after, seen = self._gated(pair)
         if seen.reason is not None:
             return self._refused(tile, schemas, seen.reason)
         scene = Scene(before, after, seen.valid, self._config.rules)

@@ -64,8 +64,9 @@ class BudgetedConfig(PluginConfig):
     """Share of the capacity that products leave to verdicts. [-]"""
     default_prior: Rate = 0.03
     """Probability of an event where the spacecraft has no prior. [-]"""
-    calibrated_at: Rate = 0.5
-    """Prevalence at which the payload's confidences are right; they are moved from there to the prior. [-]"""
+    calibrated_at: Rate | None = None
+    """Prevalence at which the payload's confidences are right; they are moved from there to the prior. [-] Default:
+    a verdict is worth what its payload's profile says."""
     assumed_tpr: Rate = 0.9
     """True-positive rate of a verdict without confidence. [-]"""
     assumed_fpr: Rate = 0.05
@@ -88,7 +89,8 @@ class Budgeted:
 
     Rule
     ----
-    1. Belief: each verdict, with its confidence (or the assumed rates), moves the prior by Bayes' rule. An invalid
+    1. Belief: each verdict moves the prior by Bayes' rule, with what its payload's profile says it is worth; with its
+       confidence where ``calibrated_at`` is set or the profile says nothing; else with the assumed rates. An invalid
        answer leaves the prior, so does a question never asked. Unclassifiable: a look would show no more.
     2. Value of a product: bits of information about all questions of the tile, times the share free of cloud.
     3. Price: rises with the share of the next day's capacity that is queued already (`price_bits_per_byte`). An
@@ -164,12 +166,16 @@ class Budgeted:
         prior = seen.priors.get(verdict.schema_id, config.default_prior)
         if status is VerdictStatus.INVALID:
             return prior
+        if config.calibrated_at is None and verdict.schema_id in seen.evidence:
+            odds = prior / max(1.0 - prior, 1e-9) * math.exp(seen.evidence[verdict.schema_id])
+            return odds / (1.0 + odds)
         if verdict.confidence is None:
             tpr, fpr = config.assumed_tpr, config.assumed_fpr
             yes, no = (tpr, fpr) if status is VerdictStatus.EVENT else (1.0 - tpr, 1.0 - fpr)
         else:
             sure = min(0.999, max(0.001, verdict.confidence))
             p = sure if status is VerdictStatus.EVENT else 1.0 - sure
-            yes, no = p / config.calibrated_at, (1.0 - p) / (1.0 - config.calibrated_at)
+            even = 0.5 if config.calibrated_at is None else config.calibrated_at
+            yes, no = p / even, (1.0 - p) / (1.0 - even)
         evidence = prior * yes + (1.0 - prior) * no
         return prior * yes / evidence if evidence > 0.0 else prior

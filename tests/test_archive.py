@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import math
 import os
+import pickle
 import runpy
 import struct
 import zlib
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +19,16 @@ import tifffile
 from PIL import Image
 from pydantic import ValidationError
 
+import flightsim as fs
 from flightsim import resources
+from flightsim.boxes import box_of_mask, box_scores, overlap
 from flightsim.domain import SCHEMA_IDS, Plan
 from flightsim.errors import InputError
 from flightsim.protocols import SceneSource
 from flightsim.scenario.models import Camera, Targets
 from flightsim.scenes.archive import Archive, slice_windows
-from flightsim.scenes.images import Layout, PictureCache, band_name, band_names, layout, read
+from flightsim.scenes.images import Layout, band_name, band_names, layout, read
+from flightsim.scenes.pictures import PictureCache
 
 from .conftest import shared
 
@@ -343,7 +349,7 @@ def test_paths_stay_in_the_folder(tmp_path):
             archive(folder_of(inner, case(before=path)))
     outside = case(label={"change": True, "mask_after": "../secret.png"})
     with pytest.raises(InputError, match="leads out of the archive folder"):
-        archive(folder_of(inner, outside | {"id": "a"}), slice_px=16)._changed_pixels(0)
+        archive(folder_of(inner, outside | {"id": "a"}), slice_px=16).change_mask(0, "flood_extent")
 
 
 def _png(colour: int, depth: int, rows: int, cols: int) -> bytes:
@@ -453,9 +459,232 @@ def test_the_real_archive_is_read_whole():
 def test_masks_of_the_real_flood_give_the_published_shares():
     source = archive(shared("data"))
     number = [c.id for c in source._cases].index("flood-boadella-2020")
-    before, after = (source._mask(number, name) for name in ("water_before.png", "water_after.png"))
+    before, after = (
+        np.asarray(Image.open(shared("data") / "flood-boadella-2020" / name)) == 255
+        for name in ("water_before.png", "water_after.png")
+    )
     # index.json: water_fraction_before 0.1546, water_fraction_after 0.2048, changed_fraction 0.0613 (land to water).
     assert before.mean() == pytest.approx(0.1546, abs=1e-4)
     assert after.mean() == pytest.approx(0.2048, abs=1e-4)
     assert (after & ~before).mean() == pytest.approx(0.0613, abs=2e-4)
-    assert (source._changed_pixels(number) == before ^ after).all()
+    assert (source.change_mask(number, "flood_extent") == before ^ after).all()
+    assert source.change_mask(number, "ice_extent") is None
+
+
+# -------------------------------------------------------------------- sequences, masks, boxes
+
+
+SIDE = 40
+
+
+def sequence(folder: Path, dates: int = 4, label: dict[str, object] | None = None, **changes: object) -> Path:
+    """A place of some dates; from date 2 on a square of 4 px more a date has changed in the first quarter."""
+    steps = []
+    for k in range(dates):
+        picture, mask = np.full((SIDE, SIDE, 3), 10 * k, np.uint8), np.zeros((SIDE, SIDE), np.uint8)
+        if k >= 2:
+            mask[2 : 2 + 4 * k, 4 : 4 + 4 * k] = 255
+        Image.fromarray(picture).save(folder / f"{k}.png")
+        Image.fromarray(mask).save(folder / f"m{k}.png")
+        steps.append({"picture": f"{k}.png", "captured": f"2026-06-0{k + 1}T10:00:00Z", "mask": f"m{k}.png"})
+    made = {**case(label=label or {"change_from": 2}), "sequence": steps, **changes}
+    del made["before"], made["after"]
+    (folder / "index.json").write_text(json.dumps({"version": 1, "cases": [made]}))
+    return folder
+
+
+def visits(source: Archive, times_s: list[float], before_s: list[float]) -> Plan:
+    """Shots of the first place at some times."""
+    n = len(times_s)
+    single = plan_of(source)
+    repeated = {name: np.repeat(value[:1], n) for name, value in vars(single).items() if isinstance(value, np.ndarray)}
+    repeated |= {"time_s": np.array(times_s), "before_s": np.array(before_s)}
+    return Plan(**{**vars(single), **repeated, "place_id": tuple("p" for _ in range(n))})
+
+
+def shown(source: Archive, row: int) -> tuple[int, int]:
+    """Numbers of the two pictures of a shot, read from their pixels."""
+    pair = source.pair(row)
+    return tuple(int(tile.image.pixels()[0, 0, 0]) // 10 for tile in (pair.before, pair.after))
+
+
+def test_a_sequence_sets_each_later_date_against_the_first(tmp_path):
+    source = archive(sequence(tmp_path))
+    truth = source.all_rows_truth(("flood_extent", "ice_extent"))
+    assert len(source) == 3
+    assert truth.changed[:, 0].tolist() == [False, True, True]
+    assert truth.labelled.tolist() == [[True, False]] * 3
+    assert truth.cluster.tolist() == [0, 0, 0]
+    assert len({pair.after.id for pair in source.pairs()}) == 3
+    assert len(source.places()) == 1
+    assert [source.change_mask(row, "flood_extent").sum() for row in range(3)] == [0, 64, 144]
+    assert source.change_box(0, "flood_extent") is None
+    assert source.change_box(2, "flood_extent") == (4 / SIDE, 2 / SIDE, 16 / SIDE, 14 / SIDE)
+    assert source.change_mask(1, "ice_extent") is None
+
+
+def test_the_nth_visit_of_a_sequence_shows_the_nth_later_date_and_its_reference_the_visit_that_took_it(tmp_path):
+    source = archive(sequence(tmp_path))
+    # The reference of the second shot is the first shot, that of the fourth the store's own picture again.
+    plan = visits(source, [10.0, 20.0, 30.0, 40.0, 50.0], [-99.0, 10.0, 10.0, -99.0, 40.0])
+    truth = source.prepare(plan, ("flood_extent",), Targets(), Camera(), 0)
+    assert [shown(source, row) for row in range(5)] == [(0, 1), (1, 2), (1, 3), (0, 3), (3, 3)]
+    assert truth.labelled[:, 0].tolist() == [True, True, True, True, False]
+    assert truth.changed[:, 0].tolist() == [False, True, True, True, False]
+    assert source.change_mask(3, "flood_extent").sum() == 144
+    assert source.change_mask(4, "flood_extent") is None
+    assert any("1 shots of sequences show the same picture as their reference" in note for note in source.notes)
+    # Between two dates after the onset only the masks can tell: 144 - 64 of 1600 pixels is 5 %.
+    later = visits(source, [10.0, 20.0, 30.0], [-99.0, 10.0, 20.0])
+    truth = source.prepare(later, ("flood_extent",), Targets(), Camera(), 0)
+    assert shown(source, 2) == (2, 3)
+    assert truth.changed[2, 0]
+    assert source.change_mask(2, "flood_extent").sum() == 80
+
+
+def test_a_sequence_may_be_flown_by_its_dates(tmp_path):
+    source = archive(sequence(tmp_path), sequence="dates")
+    undated = visits(source, [0.0, 86400.0, 9 * 86400.0], [-86400.0, 0.0, -30 * 86400.0])
+    plan = replace(undated, start_unix_s=datetime(2026, 6, 2, 12, tzinfo=UTC).timestamp())
+    source.prepare(plan, ("flood_extent",), Targets(), Camera(), 0)
+    assert [shown(source, row) for row in range(3)] == [(0, 1), (1, 2), (0, 3)]
+    early = replace(undated, start_unix_s=datetime(2026, 5, 1, tzinfo=UTC).timestamp())
+    with pytest.raises(InputError, match="begins on 2026-06-01, but is imaged on 2026-05-01; start the scenario later"):
+        source.prepare(early, ("flood_extent",), Targets(), Camera(), 0)
+    with pytest.raises(InputError, match="the plan has no start_unix_s"):
+        source.prepare(undated, ("flood_extent",), Targets(), Camera(), 0)
+
+
+def test_hidden_dates_are_unlabelled_and_slices_of_sequences_follow_their_masks(tmp_path):
+    folder = sequence(tmp_path)
+    document = json.loads((folder / "index.json").read_text())
+    document["cases"][0]["sequence"][3]["usable"] = False
+    (folder / "index.json").write_text(json.dumps(document))
+    truth = archive(folder, slice_px=20).all_rows_truth(("flood_extent",))
+    # Dates 1, 2, 3 of four slices; the change lies in the first slice alone.
+    assert truth.labelled[:, 0].tolist() == [True] * 8 + [False] * 4
+    assert truth.changed[:, 0].tolist() == [False] * 4 + [True] + [False] * 7
+    assert truth.visible.tolist() == [True] * 8 + [False] * 4
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"label": {"change_from": 4}}, "label.change_from is 4; the last picture is 3"),
+        ({"label": {"change_from": 2, "change": False}}, "label.change_from names a picture"),
+        ({"label": {"mask_after": "m.png"}}, "masks and boxes of a sequence stand at its pictures"),
+        ({"before": "0.png"}, "either before and after, or a sequence"),
+        ({"sequence": [{"picture": "0.png", "captured": "2026-06-01T00:00:00Z"}]}, "at least two pictures"),
+        ({"sequence": [{"picture": "0.png", "captured": "2026-06-01T00:00:00"}] * 2}, "has no time zone"),
+        ({"sequence": [{"picture": "0.png", "captured": "2026-06-01T00:00:00Z"}] * 2}, "not after the one before it"),
+        ({"sequence": [], "label": {"change_from": 1}}, "label.change_from is for a sequence"),
+        ({"sequence": [], "label": {"change": True, "boxes": [[0.5, 0, 0.2, 1]]}}, "left < right"),
+    ],
+)
+def test_a_faulty_sequence_is_refused(tmp_path, change, message):
+    folder = sequence(tmp_path)
+    document = json.loads((folder / "index.json").read_text())
+    document["cases"][0].update(change)
+    (folder / "index.json").write_text(json.dumps(document))
+    with pytest.raises(InputError) as caught:
+        archive(folder)
+    assert message in str(caught.value)
+
+
+def test_boxes_of_the_index_are_truth_where_there_is_no_mask_and_are_cut_by_slices(tmp_path):
+    folder = folder_of(tmp_path, case(label={"change": True, "boxes": [[0.1, 0.2, 0.3, 0.4], [0.2, 0.1, 0.6, 0.3]]}))
+    source = archive(folder)
+    assert source.change_box(0, "flood_extent") == pytest.approx((0.1, 0.1, 0.6, 0.4))
+    assert source.change_mask(0, "flood_extent") is None
+    mask = np.zeros((12, 10), np.uint8)
+    mask[3:6, 5:10] = 255
+    Image.fromarray(mask).save(folder / "m.png")
+    masked = {"change": True, "boxes": [[0.1, 0.2, 0.3, 0.4]], "mask_after": "m.png"}
+    assert archive(folder_of(tmp_path, case(label=masked))).change_box(0, "flood_extent") == (0.5, 0.25, 1.0, 0.5)
+
+
+def test_a_slice_has_the_mask_and_the_box_of_its_own_pixels(tmp_path):
+    folder = folder_of(tmp_path, case(label={"change": True, "mask_after": "m.png"}))
+    mask = np.zeros((64, 64), np.uint8)
+    mask[24:40, 0:32] = 255
+    for name in ("before.png", "after.png"):
+        Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(folder / name)
+    Image.fromarray(mask).save(folder / "m.png")
+    source = archive(folder, slice_px=32)
+    boxes = [source.change_box(row, "flood_extent") for row in range(4)]
+    assert boxes == [(0.0, 0.75, 1.0, 1.0), None, (0.0, 0.0, 1.0, 0.25), None]
+    whole = np.block([[source.change_mask(0, "flood_extent"), source.change_mask(1, "flood_extent")],
+                      [source.change_mask(2, "flood_extent"), source.change_mask(3, "flood_extent")]])  # fmt: skip
+    assert (whole == (mask > 0)).all()
+
+
+def test_the_overlap_of_boxes_is_that_of_their_pixels():
+    first, second = np.zeros((2, 20, 30), dtype=bool)
+    first[2:10, 3:15] = True
+    second[6:14, 9:30] = True
+    boxes = [box_of_mask(first), box_of_mask(second)]
+    assert overlap(*boxes) == pytest.approx((first & second).sum() / (first | second).sum())
+    assert overlap(boxes[0], boxes[0]) == pytest.approx(1.0)
+    assert overlap((0, 0, 0.1, 0.1), (0.5, 0.5, 1, 1)) == 0.0
+    assert box_of_mask(np.zeros((3, 3), dtype=bool)) is None
+    scores = box_scores(
+        [([0, 0, 1, 1], (0, 0, 0.5, 1)), (None, (0, 0, 1, 1)), ([0, 0, 1, 1], None), ("x", (0, 0, 1, 1))]
+    )
+    assert scores == {"true_boxes": 3, "n": 1, "mean_iou": 0.5, "iou50": 1.0, "iou25": 1.0}
+
+
+def test_perceive_scores_the_boxes_of_real_events():
+    scenario = fs.load_scenario("real-images", [f"scenes.with.path={shared('data')}"])
+    result = fs.perceive(scenario)
+    boxes = result.as_dict()["boxes"]
+    # Ten of the positive questions have masks; floods and hot spots are hit, crossing calving fronts are not.
+    assert boxes["true_boxes"] == 10
+    assert 5 <= boxes["n"] <= 10
+    assert boxes["iou50"] <= boxes["iou25"]
+    assert boxes["per_schema"]["flood_extent"]["mean_iou"] > 0.5
+    assert any(line.startswith(f"boxes: {boxes['n']} of 10") for line in result.table_lines())
+    assert any("left out" in note for note in result.as_dict()["notes"])
+
+
+def test_an_archive_travels_to_another_process_without_its_pixels(tmp_path):
+    source = archive(sequence(tmp_path))
+    source.prepare(visits(source, [10.0, 20.0], [-99.0, 10.0]), ("flood_extent",), Targets(), Camera(), 0)
+    before = [source.pair(row).after.image.digest() for row in range(2)]
+    moved = pickle.loads(pickle.dumps(source))
+    assert [moved.pair(row).after.image.digest() for row in range(2)] == before
+
+
+# -------------------------------------------------------------------- the page about scenes
+
+
+def blocks(kind: str) -> list[str]:
+    """Code blocks of docs/scenes.md in a language."""
+    text = (Path(__file__).parents[1] / "docs" / "scenes.md").read_text(encoding="utf-8")
+    return [part.partition("```")[0] for part in text.split(f"```{kind}\n")[1:]]
+
+
+def test_the_index_of_the_page_is_an_archive(tmp_path):
+    (tmp_path / "index.json").write_text(blocks("json")[0])
+    for name in ("reservoir/before", "reservoir/after", *(f"quarry/{k}" for k in range(4))):
+        path = tmp_path / f"{name}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(np.zeros((20, 20, 3), np.uint8)).save(path)
+    mask = np.zeros((20, 20), np.uint8)
+    for name in ("reservoir/water_before", "quarry/2_changed"):
+        Image.fromarray(mask).save(tmp_path / f"{name}.png")
+    mask[5:10, 10:] = 255
+    Image.fromarray(mask).save(tmp_path / "reservoir" / "water_after.png")
+    source = archive(tmp_path)
+    truth = source.all_rows_truth(("flood_extent", "wetland_change", "construction_progress"))
+    assert truth.changed.tolist() == [[True, True, False], [False, False, False], *[[False, False, True]] * 2]
+    assert truth.labelled.tolist() == [[True, True, False], *[[False, False, True]] * 3]
+    assert source.change_box(0, "flood_extent") == (0.5, 0.25, 1.0, 0.5)
+    assert source.change_box(3, "construction_progress") == pytest.approx((0.2, 0.1, 0.7, 0.6))
+
+
+@pytest.mark.parametrize("scenes", blocks("yaml"))
+def test_the_settings_of_the_page_are_right(tmp_path, scenes):
+    text = (Path(__file__).parents[1] / "scenarios" / "real-images.yaml").read_text()
+    (tmp_path / "mine.yaml").write_text(text.replace("scenes: {use: archive}\n", scenes))
+    loaded = fs.load_scenario(tmp_path / "mine.yaml")
+    assert loaded.scenes.use == scenes.partition("use: ")[2].partition("\n")[0].partition(",")[0]

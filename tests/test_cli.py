@@ -157,7 +157,7 @@ def test_set_reaches_the_passes(here: Path) -> None:
 
 
 def test_run_prints_the_two_lines_and_writes_a_folder_that_report_reads(here: Path) -> None:
-    done = call("run", "default", *SHORT, "--policy", "verdicts_only", "--seed", "3", "--out", "out")
+    done = call("run", "statistical", *SHORT, "--policy", "verdicts_only", "--seed", "3", "--out", "out")
     assert done.exit_code == 0, done.stderr
     first, second = done.stdout.splitlines()[:2]
     assert first.startswith("bytes saved")
@@ -171,7 +171,7 @@ def test_run_prints_the_two_lines_and_writes_a_folder_that_report_reads(here: Pa
 
 
 def test_run_json_is_the_metrics_and_the_folder(here: Path) -> None:
-    done = call("run", "default", *SHORT, "--policy", "nothing", "--out", "out", "--json")
+    done = call("run", "statistical", *SHORT, "--policy", "nothing", "--out", "out", "--json")
     answer = json.loads(done.stdout)
     assert answer.pop("run_folder") == "out"
     assert answer == json.loads((here / "out" / "metrics.json").read_text())
@@ -179,7 +179,7 @@ def test_run_json_is_the_metrics_and_the_folder(here: Path) -> None:
 
 def test_a_strangers_policy_beside_the_user_flies_on_a_shipped_scenario(here: Path) -> None:
     (here / "policy.py").write_text(POLICY)
-    done = call("run", "default", *SHORT, "--policy", "./policy.py:Mine", "--out", "out")
+    done = call("run", "statistical", *SHORT, "--policy", "./policy.py:Mine", "--out", "out")
     assert done.exit_code == 0, done.stderr
     assert "Mine" in done.stdout
 

@@ -21,7 +21,8 @@ from flightsim.protocols import EmptyConfig
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "docs" / "examples"
 POLICIES = (
-    "bent_pipe", "budgeted", "cloud_filter", "nothing", "threshold", "thumbnails_only", "uniform", "verdicts_only",
+    "bent_pipe", "budgeted", "cloud_filter", "nothing", "second_look", "threshold", "thumbnails_only", "uniform",
+    "verdicts_only",
 )  # fmt: skip
 
 

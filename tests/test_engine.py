@@ -23,6 +23,7 @@ POLICIES = (
     "budgeted",
     "cloud_filter",
     "nothing",
+    "second_look",
     "threshold",
     "thumbnails_only",
     "uniform",

@@ -107,6 +107,7 @@ def test_the_top_level_of_the_wheel_is_ours_alone(wheel):
         "flightsim/_data/scenarios/default.yaml", "flightsim/_data/schemas/scenario.schema.json",
         "flightsim/_data/schemas/verdict/flood_extent.schema.json", "flightsim/_data/land/land.png",
         "flightsim/_data/archive/index.json", "payload/profiles/liquid_space.json", "flightsim/py.typed",
+        "flightsim/report/report.css", "flightsim/report/land.json", "flightsim/report/script/map.js",
     ):  # fmt: skip
         assert wanted in names
 

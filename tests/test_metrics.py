@@ -8,11 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from flightsim.belief import DeclaredReader, Eye, make_reader
 from flightsim.domain import Action, TerminalState
 from flightsim.errors import ConservationError, InputError
-from flightsim.metrics import compute_metrics
+from flightsim.metrics import compute_metrics, evaluate
+from flightsim.quality import Ground, latency_samples
 from flightsim.recorder import STATES
 from flightsim.references import ReferenceSizes
+from flightsim.runfolder import verdicts_table
 from flightsim.scenario.models import Use
 from flightsim.summary import MAX_LINES, _percent, _share, summary_lines
 
@@ -109,6 +112,23 @@ def test_latency_counts_what_was_never_found():
     assert values["median"] == pytest.approx(7700.0)
     assert values["p90"] is None
     assert (values["within_1h"], values["within_6h"], values["within_24h"]) == (0.25, 0.5, 0.5)
+
+
+def test_waiting_times_of_every_positive_by_hand():
+    record = small()
+    reader = DeclaredReader(make_reader("perfect"), record.truth, np.zeros((6, 1)))
+    _, beliefs = evaluate(record, sizes_of(6), Ground(Eye({"flood_extent": (0.92, 0.01)}), reader), 1)
+    waited, censored = latency_samples(record, beliefs)
+    # Tiles 0, 2, 3 and 5 are positive; the run ends after eight days, and tile 5 came too late to count.
+    assert censored.tolist() == [False, True, False, True]
+    assert waited.tolist() == [1800.0, 8 * DAY_S - 200.0, 7700.0, 8 * DAY_S - 500.0]
+    table = verdicts_table(record, {"flood_extent": (0.92, 0.01)}, beliefs)
+    known = table.column("known_s").to_numpy()
+    assert known[[0, 3]].tolist() == [1800.0, 8000.0]
+    assert np.isnan(known[[1, 2, 4, 5]]).all()  # tile 1 is believed, and wrongly: there is nothing to know
+    assert table.column("believed").to_pylist() == [True, True, False, True, False, False]
+    assert table.column("posterior").to_numpy() == pytest.approx(beliefs.policy.posterior[:, 0])
+    assert "posterior" not in verdicts_table(record, {"flood_extent": (0.92, 0.01)}).column_names
 
 
 def test_stages_and_funnel_by_hand():
@@ -406,6 +426,6 @@ def test_a_tile_without_an_end_is_a_defect():
         metrics_of(record)
 
 
-def test_an_unknown_reader_is_refused():
-    with pytest.raises(InputError, match="allowed are analyst, perfect"):
+def test_a_reader_that_looks_needs_a_ground():
+    with pytest.raises(InputError, match="has no declared rates; analyst, perfect have"):
         metrics_of(small(), Use(use="same_model"))

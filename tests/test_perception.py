@@ -5,7 +5,8 @@ import pytest
 
 from flightsim.domain import Tile, TilePair, TruthTable, Verdict, VerdictStatus
 from flightsim.errors import InputError
-from flightsim.perception import VerdictBook, VerdictCache, pair_digest
+from flightsim.perception import VerdictBook, pair_digest
+from flightsim.store import NumberCache, VerdictCache
 
 SCHEMAS = ("flood_extent", "ice_extent")
 
@@ -109,10 +110,40 @@ def test_a_damaged_store_says_what_to_do(tmp_path):
     cache = VerdictCache("eye/1", tmp_path)
     book(Eye(), n=1, cache=cache).of(0, SCHEMAS)
     cache.save()
-    (path,) = (tmp_path / "verdicts").iterdir()
-    path.write_text(path.read_text()[:-30])
+    path = tmp_path / "looks.sqlite3"
+    path.write_bytes(b"not a database" * 400)
     with pytest.raises(InputError, match=r"damaged .*; delete it"):
-        VerdictCache("eye/1", tmp_path)
+        VerdictCache("eye/1", tmp_path).get("any", "flood_extent", "p@0")
+
+
+def test_a_store_that_cannot_be_opened_says_what_to_set(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("a file where the folder should be")
+    with pytest.raises(InputError, match=r"cannot be opened .* set FLIGHTSIM_CACHE"):
+        VerdictCache("eye/1", blocked).get("any", "flood_extent", "p@0")
+
+
+def test_numbers_are_kept_by_kind_and_an_unknown_is_remembered_as_such(tmp_path):
+    cover = NumberCache("cloud/eye/1", tmp_path)
+    cover["a"], cover["b"] = 0.25, None
+    assert "c" not in cover
+    cover.save()
+    again = NumberCache("cloud/eye/1", tmp_path)
+    again.fetch(["a", "b", "c"])
+    assert (again["a"], again["b"]) == (0.25, None)
+    assert "c" not in again
+    assert "a" not in NumberCache("cloud/eye/2", tmp_path)
+
+
+def test_many_answers_are_fetched_in_one_go(tmp_path):
+    cache = VerdictCache("eye/1", tmp_path)
+    for k in range(1200):
+        cache.put(f"d{k}", Verdict("t", "flood_extent", VerdictStatus.NULL, None, 0.1))
+    cache.save()
+    again = VerdictCache("eye/1", tmp_path)
+    again.fetch([f"d{k}" for k in range(1300)])
+    found = [again.get(f"d{k}", "flood_extent", "t") for k in range(1300)]
+    assert sum(v is not None for v in found) == 1200
 
 
 def test_a_missing_reference_is_part_of_the_digest():

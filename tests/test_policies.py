@@ -410,6 +410,13 @@ def test_confidence_is_moved_to_the_prior_by_bayes() -> None:
     assert already[0] == pytest.approx(0.9)
 
 
+def test_a_verdict_is_worth_what_its_profile_says_unless_the_scenario_says_otherwise() -> None:
+    seen = replace(saw((EVENT, 0.9)), evidence={SCHEMA_IDS[0]: math.log(4.0)})
+    # Prior odds 0.03 / 0.97 times 4, whatever the confidence.
+    assert make(Budgeted)._beliefs(seen)[0] == pytest.approx(0.12 / (0.12 + 0.97))
+    assert make(Budgeted, calibrated_at=0.5)._beliefs(seen)[0] == pytest.approx(0.27 / (0.27 + 0.97))
+
+
 def test_limits_that_cross_are_refused() -> None:
     with pytest.raises(ValidationError, match=r"top_bits_per_mb is 5; it must exceed floor_bits_per_mb \(10\)"):
         BudgetedConfig(floor_bits_per_mb=10.0, top_bits_per_mb=5.0)

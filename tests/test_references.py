@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flightsim.belief import Products, believe, make_reader, reader_draws, reader_evidence
+from flightsim.belief import DeclaredReader, believe, make_reader, reader_draws
 from flightsim.domain import ContactWindow
 from flightsim.no_vlm import NoVlm, Point, best_f1_at_bytes, cheapest_at_f1
 from flightsim.recorder import STATES
@@ -192,6 +192,11 @@ def test_the_useful_age_holds_for_references_too():
 # No-VLM senders --------------------------------------------------------------------------------------------------
 
 
+def analyst(record, seed):
+    draws = reader_draws(record.plan, record.truth.schemas, seed)
+    return DeclaredReader(make_reader("analyst"), record.truth, draws)
+
+
 @pytest.fixture(scope="module")
 def senders():
     record = random_mission(1500, 3, prior=np.array([0.02, 0.1, 0.3]))
@@ -199,17 +204,15 @@ def senders():
     sizes = sizes_of(1500)
     sizes = ReferenceSizes(sizes.tile_wire, sizes.thumbnail_wire, sizes.raw_bytes, sizes.tile_bytes, cloud)
     references = References(record, sizes)
-    reader = make_reader("analyst")
-    draws = reader_draws(record.plan, record.truth.schemas, 5)
-    return record, references, reader, draws, {p.name: p for p in NoVlm(references, reader, draws, 5).points()}
+    reader = analyst(record, 5)
+    return record, references, reader, {p.name: p for p in NoVlm(references, reader, 5).points()}
 
 
 def test_scores_from_groups_are_those_of_the_whole_belief(senders):
-    record, references, reader, draws, points = senders
+    record, references, reader, points = senders
     truth = record.truth
     tiles, _ = references.tiles_windows()
-    products = Products.tiles(tiles.delivered, truth.visible, reader)
-    belief = believe(truth, reader_evidence(truth, products, draws))
+    belief = believe(truth, np.where(tiles.delivered[:, None], reader.tiles(), 0.0))
     assert points["tiles"].f1 == pytest.approx(confusion(truth.changed, belief.yes, truth.labelled).f1)
     assert points["tiles"].air_bytes == tiles.air_bytes
     assert points["tiles"].delivered == np.count_nonzero(tiles.delivered)
@@ -229,8 +232,7 @@ def test_the_families_are_complete_and_ordered_as_they_must_be(senders):
 def test_a_thumbnail_beyond_the_size_of_the_tile_is_not_sold_as_a_better_one():
     record = random_mission(200)
     references = References(record, sizes_of(200, thumbnails={64: 1500, 128: 4000, 256: 4000}))
-    draws = reader_draws(record.plan, record.truth.schemas, 1)
-    names = {p.name for p in NoVlm(references, make_reader("analyst"), draws, 1).points()}
+    names = {p.name for p in NoVlm(references, analyst(record, 1), 1).points()}
     assert "thumbnails 128 px" in names
     assert "thumbnails 256 px" not in names
 

@@ -30,7 +30,7 @@ SHORT = ["duration=2d", "targets.count=12"]
 
 @pytest.fixture(scope="module")
 def short():
-    scenario = fs.load_scenario("default", SHORT)
+    scenario = fs.load_scenario("statistical", SHORT)
     return scenario, prepare(scenario)
 
 
@@ -115,7 +115,8 @@ def test_hash_randomisation_changes_no_byte(tmp_path):
     digests = set()
     for seed in ("0", "4242"):
         out = tmp_path / seed
-        done = run_cli("run", "default", "--set", "duration=1d", "--out", str(out), cwd=tmp_path, PYTHONHASHSEED=seed)
+        small = ("--set", "duration=1d", "--out", str(out))
+        done = run_cli("run", "statistical", *small, cwd=tmp_path, PYTHONHASHSEED=seed)
         assert done.returncode == 0, done.stderr
         digests.add(json.dumps(runfolder.read_manifest(out)["digests"], sort_keys=True))
     assert len(digests) == 1
@@ -142,7 +143,7 @@ def test_a_killed_run_leaves_nothing_that_looks_finished(tmp_path):
 
 
 def test_resume_keeps_a_finished_run_and_flies_an_interrupted_one_again(tmp_path):
-    arguments = ("run", "default", "--set", "duration=1d", "--set", "targets.count=6", "--out", "kept")
+    arguments = ("run", "statistical", "--set", "duration=1d", "--set", "targets.count=6", "--out", "kept")
     first = run_cli(*arguments, cwd=tmp_path)
     manifest = (tmp_path / "kept" / "run.json").read_bytes()
     again = run_cli(*arguments, "--resume", cwd=tmp_path)
@@ -179,7 +180,7 @@ def test_a_file_policy_flies_and_its_saved_scenario_flies_again(tmp_path):
     small = ("--set", "duration=1d", "--set", "targets.count=6")
     cli = [str(Path(sys.executable).with_name("flightsim"))]
     first = subprocess.run(
-        [*cli, "run", "default", *small, "--policy", "./mine.py:Mine", "--out", "a"],
+        [*cli, "run", "statistical", *small, "--policy", "./mine.py:Mine", "--out", "a"],
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert first.returncode == 0, first.stderr
@@ -195,7 +196,7 @@ def test_a_file_policy_flies_and_its_saved_scenario_flies_again(tmp_path):
 def test_a_shipped_policy_decides_the_same_in_a_process_of_its_own(short):
     scenario, world = short
     inline = fs.run(scenario, policy="threshold", write=False, world=world)
-    apart = fs.load_scenario("default", [*SHORT, "policy={use: threshold, isolation: process}"])
+    apart = fs.load_scenario("statistical", [*SHORT, "policy={use: threshold, isolation: process}"])
     isolated = fs.run(apart, write=False, world=world)
     assert isolated.context["isolation"] == "process"
     assert np.array_equal(inline.record.action, isolated.record.action)
@@ -207,7 +208,7 @@ def test_a_payload_that_does_not_open_fails_the_run_in_one_line(tmp_path):
         "from payload.confusion import Confusion\n\n\nclass Eye(Confusion):\n"
         "    def open(self):\n        raise MemoryError('no room for the weights')\n"
     )
-    (tmp_path / "s.yaml").write_text('name: s\nextends: default\npayload: {use: "./eye.py:Eye"}\n')
+    (tmp_path / "s.yaml").write_text('name: s\nextends: statistical\npayload: {use: "./eye.py:Eye"}\n')
     done = run_cli("run", "s.yaml", cwd=tmp_path)
     assert done.returncode == 1
     assert "payload './eye.py:Eye' does not open: MemoryError: no room for the weights" in done.stderr
@@ -218,21 +219,21 @@ def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path):
     other = tmp_path / "mine"
     other.mkdir()
     (other / "notes.txt").write_text("keep me")
-    done = run_cli("run", "default", "--set", "duration=1d", "--out", str(other), cwd=tmp_path)
+    done = run_cli("run", "statistical", "--set", "duration=1d", "--out", str(other), cwd=tmp_path)
     assert done.returncode == 2
     assert "holds other files; nothing was written" in done.stderr
     assert [path.name for path in other.iterdir()] == ["notes.txt"]
     small = ("--set", "duration=1d", "--set", "targets.count=6", "--out", "a")
-    assert run_cli("run", "default", *small, cwd=tmp_path).returncode == 0
-    clash = run_cli("run", "default", "--seed", "8", *small, cwd=tmp_path)
+    assert run_cli("run", "statistical", *small, cwd=tmp_path).returncode == 0
+    clash = run_cli("run", "statistical", "--seed", "8", *small, cwd=tmp_path)
     assert clash.returncode == 2
     assert "another scenario, policy or seed" in clash.stderr
     assert (tmp_path / "a" / "run.json").is_file()
 
 
 def test_policies_differ_and_nothing_keeps_nothing():
-    """On the whole default scenario, where the budget binds."""
-    scenario = fs.load_scenario("default")
+    """On the whole statistical scenario, where the budget binds."""
+    scenario = fs.load_scenario("statistical")
     world = prepare(scenario)
     got = {
         name: fs.run(scenario, policy=name, write=False, world=world).metrics
@@ -267,7 +268,8 @@ def test_the_same_seed_is_the_same_world_for_every_policy(short):
 
 def test_class_collapse_shows_in_the_two_lines(short):
     _, world = short
-    scenario = fs.load_scenario("default", [*SHORT, "payload.with={tpr: 0.0, fpr: 0.0}", "policy.use=verdicts_only"])
+    blind = [*SHORT, "payload.with={tpr: 0.0, fpr: 0.0}", "policy.use=verdicts_only"]
+    scenario = fs.load_scenario("statistical", blind)
     result = fs.run(scenario, write=False, world=world)
     assert result.metrics["bytes"]["saved_fraction"] > 0.99
     assert result.metrics["quality"]["ground"]["f1"] == 0.0
@@ -277,7 +279,7 @@ def test_class_collapse_shows_in_the_two_lines(short):
 
 
 def test_no_contact_at_all_is_a_run_that_says_so():
-    scenario = fs.load_scenario("default", [*SHORT, "link.booking.passes_per_day=0"])
+    scenario = fs.load_scenario("statistical", [*SHORT, "link.booking.passes_per_day=0"])
     result = fs.run(scenario, write=False)
     assert result.metrics["bytes"]["air"] == 0
     assert result.metrics["bytes"]["capacity"] == 0
@@ -287,14 +289,14 @@ def test_no_contact_at_all_is_a_run_that_says_so():
 
 
 def test_a_full_store_is_told():
-    scenario = fs.load_scenario("default", [*SHORT, "spacecraft.storage_bytes=3 MB", "policy.use=bent_pipe"])
+    scenario = fs.load_scenario("statistical", [*SHORT, "spacecraft.storage_bytes=3 MB", "policy.use=bent_pipe"])
     result = fs.run(scenario, write=False)
     assert result.metrics["stages"]["dropped_full"] > 0
     assert any("dropped_full" in line or "full" in line for line in result.summary_lines())
 
 
 def test_uplinked_references_are_counted(short):
-    scenario = fs.load_scenario("default", [*SHORT, "spacecraft.references.source=uplink"])
+    scenario = fs.load_scenario("statistical", [*SHORT, "spacecraft.references.source=uplink"])
     result = fs.run(scenario, write=False)
     places = len(set(result.record.plan.place_id))
     assert result.metrics["bytes"]["uplink"] > 50_000 * places
@@ -302,7 +304,7 @@ def test_uplinked_references_are_counted(short):
 
 
 def test_several_spacecraft_share_one_record():
-    scenario = fs.load_scenario("default", SHORT)
+    scenario = fs.load_scenario("statistical", SHORT)
     craft = scenario.spacecraft.model_dump(by_alias=True, exclude_unset=True)
     text = {**scenario.model_dump(by_alias=True, exclude_unset=True)}
     second = {**craft, "name": "flightsim-2", "orbit": {**craft["orbit"], "ltan": "10:30"}}
@@ -349,8 +351,10 @@ def test_with_pixels_a_policy_sees_the_clouds_that_the_gate_sees():
     assert not sent[cloud > 0.5].any()
 
 
-def test_a_gate_that_raises_leaves_the_cloud_unknown_and_says_so(monkeypatch):
+def test_a_gate_that_raises_leaves_the_cloud_unknown_and_says_so(monkeypatch, tmp_path):
     from payload.spectral import Spectral
+
+    monkeypatch.setenv("FLIGHTSIM_CACHE", str(tmp_path))  # else a gate that did not raise has answered before
 
     def broken(self, pair):
         raise ValueError("no thermal band")
@@ -365,23 +369,23 @@ def test_a_gate_that_raises_leaves_the_cloud_unknown_and_says_so(monkeypatch):
 def test_recorded_verdicts_fly_again(folder, short, tmp_path):
     """Replay needs no truth and gives the same verdicts, decisions and bytes; what was never recorded is invalid."""
     setting = f"payload={{use: replay, with: {{path: {folder.folder}}}}}"
-    again = fs.run(fs.load_scenario("default", [*SHORT, setting]), out=tmp_path / "again", world=short[1])
+    again = fs.run(fs.load_scenario("statistical", [*SHORT, setting]), out=tmp_path / "again", world=short[1])
     assert again.metrics["payload_needs_truth"] is False
     assert np.array_equal(again.record.status, folder.record.status)
     assert np.array_equal(again.record.action, folder.record.action)
     assert again.metrics["bytes"]["air"] == folder.metrics["bytes"]["air"]
     assert again.metrics["quality"]["ground"]["f1"] == folder.metrics["quality"]["ground"]["f1"]
-    other = fs.run(fs.load_scenario("default", [*SHORT, setting, "seed=99"]), write=False)
+    other = fs.run(fs.load_scenario("statistical", [*SHORT, setting, "seed=99"]), write=False)
     assert other.metrics["quality"]["onboard"]["invalid"] > 0
 
 
 def test_a_record_that_is_not_there_is_told(tmp_path):
-    scenario = fs.load_scenario("default", [*SHORT, f"payload={{use: replay, with: {{path: {tmp_path}/no}}}}"])
+    scenario = fs.load_scenario("statistical", [*SHORT, f"payload={{use: replay, with: {{path: {tmp_path}/no}}}}"])
     with pytest.raises(InputError, match="no record of verdicts at"):
         fs.run(scenario, write=False)
     (tmp_path / "rubbish.parquet").write_bytes(b"not a table")
     rubbish = fs.load_scenario(
-        "default", [*SHORT, f"payload={{use: replay, with: {{path: {tmp_path}/rubbish.parquet}}}}"]
+        "statistical", [*SHORT, f"payload={{use: replay, with: {{path: {tmp_path}/rubbish.parquet}}}}"]
     )
     with pytest.raises(InputError, match="is no record of verdicts"):
         fs.run(rubbish, write=False)

@@ -20,6 +20,7 @@ from flightsim.recorder import Ledger, RunRecord
 from flightsim.registry import load_policy
 from flightsim.scenario.models import Camera, Clouds, Radio, Targets
 from flightsim.scenes.sizes import Sizes
+from flightsim.second_look import Finds, SecondLooks
 from flightsim.sizing import Sizer
 from flightsim.storage import MassMemory
 from payload.confusion import Confusion
@@ -89,14 +90,20 @@ def mission(
     radio: Radio | None = None,
     clouds: float = 0.0,
     fallback: Any = None,
+    plan: Plan | None = None,
+    opportunities: Finds | None = None,
+    cadence_s: float = 9.0,
+    max_looks: int = 2,
+    seed: int = 1,
 ) -> Flown:
     """Fly a plan written by hand; a policy by name or as an object."""
-    plan = plan_at(times_s)
+    plan = plan or plan_at(times_s)
     given = {"raw_bytes": 100_000, "tile_bytes": 80_000, "thumbnail_bytes": {128: 4000, 64: 1500, 256: 12000}}
     scenes = Sizes(Sizes.Config(**(given if sizes is None else sizes)))
     targets = Targets(prevalence={"default": prevalence}, clouds=Clouds(mean_fraction=clouds))
-    truth = scenes.prepare(plan, schemas, targets, Camera(), 1)
-    sizer = Sizer(scenes, plan, radio or Radio())
+    truth = scenes.prepare(plan, schemas, targets, Camera(), seed)
+    looks = SecondLooks(scenes, plan, truth, seed, opportunities, [cadence_s], [max_looks])
+    sizer = Sizer(scenes, plan, radio or Radio(), looks)
     out = io.StringIO()
     log = EventLog(out)
     ledger = Ledger(plan, tuple(contacts), sizer.zone_bytes, sizer.frame_bytes, log)
@@ -105,7 +112,7 @@ def mission(
     def failed(row: int, detail: str) -> None:
         ledger.payload_faults[row] = detail
 
-    book = VerdictBook(payload, scenes.pair, shot_keys(plan, 1), truth, 1, failed)
+    book = VerdictBook(payload, scenes.pair, shot_keys(plan, seed), truth, seed, failed)
     chosen = load_policy(policy) if isinstance(policy, str) else policy
     craft = Craft(
         name="s", rows=list(range(len(plan))), clock=CapacityClock(contacts, sizer.zone_bytes, sizer.frame_bytes),
@@ -115,7 +122,8 @@ def mission(
         fallback=fallback or load_policy("verdicts_only"),
         fallback_name="verdicts_only",
     )  # fmt: skip
-    fly([craft], ledger, scenes, book, sizer, schemas, dict.fromkeys(schemas, prevalence), horizon_s, deadline_s)
+    priors = dict.fromkeys(schemas, prevalence)
+    fly([craft], ledger, scenes, book, sizer, schemas, priors, horizon_s, deadline_s, looks)
     log.flush()
     record = ledger.record(truth, horizon_s, horizon_s, deadline_s, (storage_bytes,), 0)
     events = [json.loads(line) for line in out.getvalue().splitlines()]

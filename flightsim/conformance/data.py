@@ -80,6 +80,13 @@ def observations() -> dict[str, Observation]:
         "priors 0 and 1": {"priors": {SCHEMA_IDS[0]: 0.0, SCHEMA_IDS[1]: 1.0}},
         "no battery in view": {"power": PowerView()},
         "empty battery": {"power": PowerView(0.0, False)},
+        "can look again": {"next_look_s": 86_000.0, "costs_bytes": {**_COSTS, Action.REIMAGE: 0}},
+        "hidden, can look again": {
+            "verdicts": _verdicts(tile.id, [unclear] * 7, None),
+            "next_look_s": 40_000.0,
+            "costs_bytes": {**_COSTS, Action.REIMAGE: 0},
+        },
+        "looked again": {"looks": 2},
         "late in the mission": {"now_s": 366 * day, "next_contacts": contacts[:1]},
     }
     seen: dict[str, Observation] = {}

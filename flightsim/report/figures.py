@@ -1,18 +1,21 @@
-"""The report's figures as inline SVG: the same bytes for the same run, text as text, colours of the page."""
+"""The figures of quantities: the plane of bytes and F1, funnel, bytes by kind, latency."""
 
 from __future__ import annotations
 
 import io
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import plotting
-from ..units import bytes_text
+from ..domain import VerdictStatus
+from ..plotting import style
+from ..units import bytes_text, duration_text
+from . import markup, plane
+from .material import Material
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,22 +33,14 @@ _STYLE: dict[Any, Any] = {
     "figure.facecolor": "none",
     "axes.facecolor": "none",
 }
-_WIDTH_IN = 8.2
+#: Colours that are too dark for a dark page follow it instead.
+_PAGE_COLOURS = {style.BLUE: "found", style.VERMILION: "missed", style.GREEN: "level", style.GREY: "quiet"}
+_WIDTH_IN = 5.6
+_RELIABILITY_BINS = 10
 
 
-@dataclass(frozen=True)
-class Drawing:
-    """An SVG element with its heading, caption and text alternative."""
-
-    name: str
-    title: str
-    svg: str
-    caption: str
-    alternative: str
-
-
-def draw(name: str, height_in: float, paint: Callable[[Figure], None]) -> str:
-    """SVG element of one figure, ids prefixed with its name so that several fit into one page."""
+def draw(name: str, height_in: float, paint: Callable[[Figure], Any]) -> str:
+    """SVG element of a matplotlib figure, ids prefixed with its name so that several fit into one page."""
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -63,125 +58,179 @@ def draw(name: str, height_in: float, paint: Callable[[Figure], None]) -> str:
     svg = svg.replace("url(#", f"url(#{name}-").replace('xlink:href="#', f'xlink:href="#{name}-')
     # Dark and light pages: what was drawn in ink takes the colour of the text around it.
     svg = svg.replace(plotting.INK, "currentColor")
+    for colour, name_of_page in _PAGE_COLOURS.items():
+        svg = svg.replace(colour, f"var(--{name_of_page})")
     # The page scales the drawing to its column; the viewBox keeps the proportions.
     return re.sub(
         r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1), count=1
     )
 
 
-def bytes_figure(metrics: Mapping[str, Any]) -> Drawing:
-    """Bytes by kind of product, stacked."""
-    by_kind = dict(sorted(metrics["bytes"]["by_kind"].items()))
-    words = ", ".join(f"{kind} {bytes_text(size)}" for kind, size in by_kind.items()) or "nothing was radiated"
-    return Drawing(
-        "bytes-by-kind",
-        "Bytes by kind",
-        draw("bytes-by-kind", 1.7, lambda figure: _one(figure, plotting.bytes_by_kind, by_kind)),
+def figure(name: str, title: str, content: str, caption: str, *paths: str, words: str = "") -> str:
+    """A figure with heading, caption and source; ``words`` describe an SVG to those who do not see it."""
+    if words:
+        label = f"{name}-alternative"
+        content = content.replace("<svg", f"<svg role='img' aria-labelledby='{label}'", 1)
+        at = content.index(">") + 1
+        content = f"{content[:at]}<title id='{label}'>{escape(words)}</title>{content[at:]}"
+    drawn = f"<figure id='figure-{name}'>{content}<figcaption>{markup.explained(caption)}</figcaption></figure>"
+    return markup.section(title, drawn + markup.source(*paths), level=3)
+
+
+def all_figures(material: Material) -> str:
+    """The figures in the order of the page."""
+    metrics = material.metrics
+    parts = [
+        _plane(metrics, material.context["duration_s"] / 86400.0), _funnel(metrics), _kinds(metrics),
+        _references(metrics), _latency(material), _reliability(material),
+    ]  # fmt: skip
+    return f"<div class='figures'>{''.join(parts)}</div>"
+
+
+def _plane(metrics: Mapping[str, Any], days: float) -> str:
+    svg = plane.plane_svg(metrics, days)
+    off = "".join(f"<p class='note'>{escape(text)}</p>" for text in plane.off_plane(metrics))
+    families = metrics["quality"]["no_vlm"]["families"]
+    return figure(
+        "plane", "Bytes against F1",
+        (svg or "<p>Nothing with a defined F1 was radiated.</p>") + off,
+        f"Up and left is better. Grey dots: no-VLM senders ({families}), on the same captures, contacts and reader; "
+        "the line is the best of them at no more bytes. Dotted: F1 with an unlimited link; dashed: what the contacts "
+        "carry.",
+        "metrics.json bytes", "quality", "quality.no_vlm.points",
+        words=plane.plane_words(metrics) if svg else "",
+    )  # fmt: skip
+
+
+_LOSSES = {
+    "planned": ("pictures taken by the nominal plan", ""),
+    "captured": ("found room in storage", "storage was full"),
+    "processed": ("reached a decision", "were not processed in time"),
+    "sent": ("were to be sent", "the policy sent nothing"),
+    "delivered_in_time": ("were on the ground in time", "did not come down in time"),
+    "true_positive": ("told of a true event", "told of no true event"),
+}
+
+
+def _funnel(metrics: Mapping[str, Any]) -> str:
+    steps = {name: int(metrics["funnel"][name]) for name in plotting.FUNNEL_LABELS}
+    first = max(1, steps["planned"])
+    rows, before = [], None
+    for name, count in steps.items():
+        label, lost = _LOSSES[name]
+        if before is not None and before > count:
+            label += f" (−{before - count:,}: {lost})"
+        rows.append((label, float(count), f"{count:,} · {100 * count / first:.3g} %", lost, ""))
+        before = count
+    return figure(
+        "funnel", "From a picture to a true event", markup.bars(rows, first, "Funnel of tiles", "found"),
+        "Tiles left after each step, and what the others were lost to. The last bar is small where events are rare: "
+        "most tiles show none.",
+        "metrics.json funnel",
+    )  # fmt: skip
+
+
+def _kinds(metrics: Mapping[str, Any]) -> str:
+    kinds = dict(sorted(metrics["bytes"]["by_kind"].items(), key=lambda item: (-item[1], item[0])))
+    total = sum(kinds.values())
+    rows = [
+        (
+            f"in a {kind}" if kind != "verdict" else "verdicts alone",
+            size,
+            f"{bytes_text(size)} · {100 * size / total:.3g} %",
+            "",
+            "",
+        )
+        for kind, size in kinds.items()
+    ]
+    content = markup.bars(rows, total, "Radiated bytes by kind", "kind") if rows else "<p>Nothing was radiated.</p>"
+    return figure(
+        "kinds", "Bytes by kind", content,
         "Radiated transfer-frame bytes by product, with their share of headers and fill. Every product includes the "
         "verdict record of its tile.",
-        f"Stacked bar of radiated bytes by product: {words}.",
-    )
+        "metrics.json bytes.by_kind",
+    )  # fmt: skip
 
 
-def comparison_figure(metrics: Mapping[str, Any]) -> Drawing:
-    """The run's bytes beside its references."""
+def _references(metrics: Mapping[str, Any]) -> str:
     values = metrics["bytes"]
     sizes = {
         "this run": values["air"],
-        "bent pipe, same passes": values["bent_pipe_windows"],
-        "capacity": values["capacity"],
-        "bent pipe, unlimited link": values["bent_pipe_unlimited"],
+        "bent pipe on the same contacts": values["bent_pipe_windows"],
+        "what the contacts can carry": values["capacity"],
+        "every tile, lossless, unlimited link": values["bent_pipe_unlimited"],
     }
-    words = ", ".join(f"{name} {bytes_text(size)}" for name, size in sizes.items())
-    return Drawing(
-        "bytes-compared",
-        "Bytes beside the references",
-        draw("bytes-compared", 2.1, lambda figure: _one(figure, plotting.bytes_compared, sizes)),
-        "What the run radiated, what a bent pipe radiates on the same captures and passes, what the booked contacts "
-        "can carry for the payload, and every captured tile once, lossless.",
-        f"Bytes on a logarithmic axis: {words}.",
+    rows = [(name, float(size), bytes_text(size), "", "") for name, size in sizes.items()]
+    return figure(
+        "references", "Bytes beside the references",
+        markup.bars(rows, max(*sizes.values(), 1), "Bytes compared", "kind"),
+        "On the same captures and contacts. The bars start at zero.",
+        "metrics.json bytes",
+    )  # fmt: skip
+
+
+def _latency(material: Material) -> str:
+    values = material.metrics["latency_s"]
+    title = "How long it took"
+    if not values["positives"]:
+        return figure("latency", title, "<p>There was no true event to wait for.</p>", "", "metrics.json latency_s")
+    said = ", ".join(
+        f"{name} {duration_text(values[name]) if values[name] is not None else 'not reached'}"
+        for name in ("median", "p90", "p95")
     )
+    rows = []
+    for who, part in (("this run", values), ("bent pipe", values["bent_pipe_windows"])):
+        shares = [part[f"within_{hours}h"] or 0.0 for hours in (1, 6, 24)]
+        rows.append([who, *(f"{100 * share:.3g} %" for share in shares)])
+    positive = material.questions["changed"] & material.questions["labelled"]
+    known = material.questions["known_s"]
+    censored = np.isnan(known)
+    end_s = np.where(censored, material.horizon_s, known)
+    waited = (end_s - material.tiles["captured_s"][:, None])[positive]
+    series = {"this run": (waited, censored[positive])}
+    svg = draw("latency", 3.0, lambda canvas: plotting.latency(canvas.add_subplot(), series))
+    return figure(
+        "latency", title,
+        svg + markup.table(("known within", "1 h", "6 h", "24 h"), rows, caption="Share of true events known in time"),
+        f"Share of all {values['positives']:,} true events that the ground knew so long after imaging; {said}. "
+        f"{values['censored']:,} are censored: they never became known, and count as waits without an end; a stroke "
+        "marks the end of the run for them. The band is a 95 % interval.",
+        "metrics.json latency_s", "verdicts.parquet known_s",
+        words=f"Share of true events known over the time since imaging: {said}; {values['censored']} never.",
+    )  # fmt: skip
 
 
-def funnel_figure(metrics: Mapping[str, Any]) -> Drawing:
-    """How many tiles are left after each step."""
-    steps = {name: metrics["funnel"][name] for name in plotting.FUNNEL_LABELS}
-    words = ", ".join(f"{plotting.FUNNEL_LABELS[name]} {count}" for name, count in steps.items())
-    return Drawing(
-        "funnel",
-        "From capture to a true positive",
-        draw("funnel", 2.7, lambda figure: _one(figure, plotting.funnel, steps)),
-        "Tiles left after each step. A tile is a true positive when at least one of its events is believed on the "
-        "ground because of what arrived. The last bar is small where events are rare: most tiles show none.",
-        f"Funnel of tiles: {words}.",
-    )
+def _reliability(material: Material) -> str:
+    """How far the eye's confidence could be trusted in this run; nothing where it states none."""
+    asked = material.questions
+    event, null = asked["status"] == str(VerdictStatus.EVENT), asked["status"] == str(VerdictStatus.NULL)
+    confidence = asked["confidence"].astype(float)
+    used = (event | null) & asked["labelled"] & np.isfinite(confidence)
+    if not used.any():
+        return ""
+    stated = np.where(event, confidence, 1.0 - confidence)[used]
+    true = asked["changed"][used]
+    at = np.minimum((stated * _RELIABILITY_BINS).astype(np.int64), _RELIABILITY_BINS - 1)
+    bins = [
+        {"stated": float(stated[at == b].mean()), "k": int(true[at == b].sum()), "n": int((at == b).sum())}
+        for b in np.unique(at).tolist()
+    ]
+    rate = float(true.mean())
+    svg = draw(
+        "reliability", 3.4,
+        lambda canvas: plotting.reliability(canvas.add_subplot(), bins, base_rate=rate, name="this run"),
+    )  # fmt: skip
+    calibrated = material.metrics.get("calibration") or {}
+    source = "; ".join(sorted({str(part["source"]) for part in calibrated.values()}))
+    told = "; ".join(f"stated {row['stated']:.2f}, observed {row['k']} of {row['n']}" for row in bins)
+    return figure(
+        "reliability", "Could the eye's confidence be trusted?", svg,
+        f"Of the {len(stated):,} labelled answers of this run, how often an event was there where so much confidence "
+        "in one was stated. On the dotted line they agree."
+        + (f" The ground reads the confidence through a calibration from {source}." if source else ""),
+        "verdicts.parquet", "metrics.json calibration",
+        words=f"Stated confidence and observed share of events: {told}.",
+    )  # fmt: skip
 
 
-def trade_figure(metrics: Mapping[str, Any], days: float) -> Drawing:
-    """Bytes against F1, with the references and the no-VLM senders."""
-    values, quality = metrics["bytes"], metrics["quality"]
-    run = (values["air"], quality["ground"]["f1"])
-    references = {
-        "bent pipe, same passes": (values["bent_pipe_windows"], quality["bent_pipe_windows"]["f1"]),
-        "bent pipe, unlimited link": (values["bent_pipe_unlimited"], quality["bent_pipe_unlimited"]["f1"]),
-    }
-    points = [(point["air_bytes"], point["f1"]) for point in quality["no_vlm"]["points"]]
-
-    def paint(figure: Figure) -> None:
-        plotting.bytes_and_f1(
-            figure.add_subplot(), run, references, points, days=days, capacity_bytes=values["capacity"],
-            f1_unlimited=quality["bent_pipe_unlimited"]["f1"],
-        )  # fmt: skip
-
-    f1 = "undefined" if run[1] is None else f"{run[1]:.2f}"
-    return Drawing(
-        "trade",
-        "Bytes against F1",
-        draw("trade", 4.2, paint),
-        f"Up and left is better. Grey: senders without an eye on board ({quality['no_vlm']['families']}), on the same "
-        "captures, passes and reader; the line is the best of them at no more bytes.",
-        f"This run radiated {bytes_text(run[0])} for an F1 of {f1}; bent pipes and no-VLM senders are beside it.",
-    )
-
-
-def timeline_figure(
-    contacts: Mapping[str, NDArray[Any]], queue: Mapping[str, NDArray[Any]], start: str, days: float
-) -> Drawing:
-    """Contacts with their use, and queue, storage and compute backlog, on one time axis."""
-    booked = contacts["booked"].astype(bool)
-    middle = 0.5 * (contacts["aos_s"] + contacts["los_s"])[booked]
-    capacity = contacts["capacity_bytes"][booked].astype(float)
-    radiated = contacts["air_bytes"][booked].astype(float)
-
-    def paint(figure: Figure) -> None:
-        axes = figure.subplots(4, 1, sharex=True, height_ratios=(3, 2, 2, 2))
-        plotting.contact_use(axes[0], middle, capacity, radiated)
-        plotting.bytes_over_time(axes[1], queue["time_s"], queue["queued_bytes"], "waiting for\nthe link")
-        plotting.bytes_over_time(axes[2], queue["time_s"], queue["storage_bytes"], "storage\nin use")
-        plotting.waiting_tiles(axes[3], queue["time_s"], queue["waiting_tiles"])
-        figure.align_ylabels()
-        bottom = axes[3]
-        bottom.set_xlim(0.0, days)
-        bottom.set_xlabel(f"days since {start} [d]")
-
-    peak = float(np.max(queue["queued_bytes"], initial=0.0))
-    store = float(np.max(queue["storage_bytes"], initial=0.0))
-    return Drawing(
-        "timeline",
-        "Contacts, queue and storage over time",
-        draw("timeline", 6.6, paint),
-        "From the top: each booked contact, what it could carry for the payload (outline) and what it radiated "
-        "(filled); bytes waiting for the link; mass memory in use, raw captures included; tiles waiting for the "
-        "processor. The last three are peaks over short spans; several spacecraft share the axes.",
-        f"{int(booked.sum())} booked contacts radiated {bytes_text(float(radiated.sum()))} of "
-        f"{bytes_text(float(capacity.sum()))}; the queue peaks at {bytes_text(peak)}, storage at {bytes_text(store)}.",
-    )
-
-
-def _one(figure: Figure, function: Callable[..., Any], *values: Any) -> None:
-    function(figure.add_subplot(), *values)
-
-
-__all__ = [
-    "Drawing", "bytes_figure", "comparison_figure", "draw", "funnel_figure", "timeline_figure", "trade_figure",
-]  # fmt: skip
+__all__ = ["all_figures", "draw", "figure"]

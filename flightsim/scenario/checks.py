@@ -216,13 +216,13 @@ def _stations(root: Node) -> Iterator[Fault]:
 
 
 def _reader(root: Node, scenario: Scenario | None) -> Iterator[Fault]:
-    from .. import belief
+    from .. import readers
 
     if scenario is None:
         return
     reader = scenario.evaluation.reader
     try:
-        belief.make_reader(reader.use, reader.with_)
+        readers.settings_of(reader.use, reader.with_)
     except InputError as error:
         part = "with" if "evaluation.reader.with" in str(error) else "use"
         yield _fault(root, ("evaluation", "reader", part), _without(str(error), "evaluation.reader.use "))

@@ -87,6 +87,8 @@ class Camera(Strict):
     """Significant bits of a sample."""
     min_sun_elevation_deg: Annotated[float, Field(ge=-90, le=90)] = 10.0
     """Lowest Sun at the ground for an image. [deg]"""
+    max_looks: Annotated[int, Field(ge=1, le=100)] = 2
+    """Pictures of one shot of the plan, the nominal one included, that a policy may have taken (REIMAGE)."""
 
 
 class References(Strict):

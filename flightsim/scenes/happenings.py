@@ -131,22 +131,45 @@ def mean_patch_tiles(event_tiles: float) -> float:
 
 
 def cloud_fraction(plan: Plan, mean_fraction: float, seed: int) -> NDArray[np.float64]:
-    """True cloud cover of each shot's tile, shape (n,). [-]
+    """True cloud cover of each shot's tile, shape (n,). [-]"""
+    return cloud_fraction_at(plan.block_key, plan.place_key, plan.time_s, mean_fraction, seed)
+
+
+def cloud_fraction_at(
+    block_key: NDArray[np.uint64],
+    place_key: NDArray[np.uint64],
+    time_s: NDArray[np.float64],
+    mean_fraction: float,
+    seed: int,
+) -> NDArray[np.float64]:
+    """True cloud cover of tiles at some times, shape (n,). [-]
 
     Notes
     -----
-    A block has one cloud cover per UTC-counted day of the scenario, Beta distributed with the stated mean; its
-    tiles scatter around it by +-0.1. Engineering model: no fronts, no diurnal cycle, no correlation between blocks.
+    The tiles of a block scatter by +-0.1 around the block's cover of the day.
+    """
+    day = np.floor(time_s / 86400.0).astype(np.int64)
+    block = block_cloud_fraction(block_key, day, mean_fraction, seed)
+    scatter = 0.2 * (uniform_at(seed, "cloud/tile", place_key, day) - 0.5)
+    return np.asarray(np.clip(block + scatter * np.sqrt(block * (1.0 - block)) * 2.0, 0.0, 1.0))
+
+
+def block_cloud_fraction(
+    block_key: NDArray[np.uint64], day: NDArray[np.int64], mean_fraction: float, seed: int
+) -> NDArray[np.float64]:
+    """True cloud cover of blocks on UTC-counted days of the scenario, shape (n,). [-]
+
+    Notes
+    -----
+    A block has one cloud cover per day, Beta distributed with the stated mean. Engineering model: no fronts, no
+    diurnal cycle, no correlation between blocks.
     """
     if mean_fraction <= 0.0:
-        return np.zeros(len(plan))
+        return np.zeros(len(day))
     if mean_fraction >= 1.0:
-        return np.ones(len(plan))
+        return np.ones(len(day))
     from scipy.special import betaincinv
 
-    day = np.floor(plan.time_s / 86400.0).astype(np.int64)
-    uniform = uniform_at(seed, "cloud/block", plan.block_key, day)
+    uniform = uniform_at(seed, "cloud/block", block_key, day)
     alpha = mean_fraction * _CLOUD_CONCENTRATION
-    block = betaincinv(alpha, _CLOUD_CONCENTRATION - alpha, uniform)
-    scatter = 0.2 * (uniform_at(seed, "cloud/tile", plan.place_key, day) - 0.5)
-    return np.asarray(np.clip(block + scatter * np.sqrt(block * (1.0 - block)) * 2.0, 0.0, 1.0))
+    return np.asarray(betaincinv(alpha, _CLOUD_CONCENTRATION - alpha, uniform))

@@ -1,18 +1,17 @@
-"""Reading of picture files (PNG, GeoTIFF, NPZ) as (bands, rows, columns), 8 or 16 bit, without guessing in silence.
+"""Reading of pictures as (bands, rows, columns), 8 or 16 bit, without guessing in silence.
 
-Files are untrusted: sizes are checked from the header before anything is decoded, nothing is unpickled, and whatever
-a decoder raises becomes one InputError that names the case and the file.
+Files are PNG, GeoTIFF or NPZ; bytes in memory PNG, JPEG or TIFF. Both are untrusted: sizes are checked from the header
+before anything is decoded, nothing is unpickled, and whatever a decoder raises becomes one InputError that names the
+case and the file.
 """
 
 from __future__ import annotations
 
-import hashlib
+import io
 import re
 import zipfile
-from collections import OrderedDict
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +22,6 @@ from ..errors import InputError
 
 #: Largest picture that is read: samples over all bands. 256 Mi samples of 16 bit are 512 MiB.
 MAX_SAMPLES = 2**28
-#: Decoded pictures kept in memory. [B]
-CACHE_BYTES = 256 * 2**20
-#: Reflectance of one digital number of 16-bit pictures.
-#: Sentinel-2 Products Specification Document, S2-PDGS-TAS-DI-PSD: quantification value 10000; 0 is no data.
-REFLECTANCE_SCALE = 1e-4
 
 #: Sentinel-2 names of bands that other sources call otherwise. ``swir`` alone is ambiguous (1.6 or 2.2 um): it is
 #: taken as B12, because the composites that use the word are the SWIR composite B12, B8A, B4 of the Sentinel Hub.
@@ -37,6 +31,8 @@ BAND_NAMES = {
     "swir": "B12", "swir1": "B11", "swir16": "B11", "swir2": "B12", "swir22": "B12",
     "pan": "PAN", "gray": "PAN", "grey": "PAN", "alpha": "ALPHA",
 }  # fmt: skip
+#: First bytes of the encodings that are read from memory.
+_MARKS = {"png": (b"\x89PNG\r\n\x1a\n",), "jpeg": (b"\xff\xd8\xff",), "tiff": (b"II*\x00", b"MM\x00*")}
 _SENTINEL = re.compile(r"^b0?(\d{1,2}a?)$")
 
 
@@ -96,6 +92,42 @@ def layout(path: Path, bands: int, what: str) -> Layout:
         The file is missing, broken, too large or of another kind, or has another number of bands.
     """
     shape, dtype = _header(path, what)
+    return _arranged(shape, dtype, bands, path.suffix.lower() == ".png", what)
+
+
+def layout_of_bytes(data: bytes, bands: int, what: str) -> Layout:
+    """Size and order of axes of an encoded picture (PNG, JPEG or TIFF), from its header.
+
+    Raises
+    ------
+    InputError
+        The bytes are broken, too large a picture or of another kind, or have another number of bands.
+    """
+    kind = kind_of(data, what)
+    try:
+        shape, dtype = _header_of_bytes(data, kind, what)
+    except InputError:
+        raise
+    except Exception as error:  # decoders raise whatever they like on broken bytes
+        raise InputError(f"{what} cannot be read: {_brief(error)}; is it cut short or damaged?") from error
+    return _arranged(shape, dtype, bands, kind == "png", what)
+
+
+def kind_of(data: bytes, what: str) -> str:
+    """``png``, ``jpeg`` or ``tiff``, by the first bytes.
+
+    Raises
+    ------
+    InputError
+        It is none of them.
+    """
+    for kind, marks in _MARKS.items():
+        if data.startswith(marks):
+            return kind
+    raise InputError(f"{what} is no PNG, JPEG or TIFF picture; it begins with {data[:8]!r}.")
+
+
+def _arranged(shape: tuple[int, ...], dtype: str, bands: int, alpha: bool, what: str) -> Layout:
     if np.prod(shape, dtype=np.float64) > MAX_SAMPLES:
         raise InputError(f"{what} has {' x '.join(map(str, shape))} samples; {MAX_SAMPLES} is the most: tile it first.")
     if dtype not in ("uint8", "uint16", "int16", "bool"):
@@ -105,7 +137,7 @@ def layout(path: Path, bands: int, what: str) -> Layout:
         return Layout(shape[0], shape[1], 1, "YX", bits)
     if len(shape) == 3:
         # A PNG or GeoTIFF may carry an alpha channel that the band list does not name.
-        extra = (bands, bands + 1) if path.suffix.lower() == ".png" else (bands,)
+        extra = (bands, bands + 1) if alpha else (bands,)
         if shape[2] in extra and shape[0] != bands:
             return Layout(shape[0], shape[1], bands, "YXS", bits)
         if shape[0] == bands and shape[2] != bands:
@@ -142,7 +174,10 @@ def _header(path: Path, what: str) -> tuple[tuple[int, ...], str]:
 
 def _png_header(path: Path, what: str) -> tuple[tuple[int, ...], str]:
     with path.open("rb") as file:
-        head = file.read(33)
+        return _png_head(file.read(33), what)
+
+
+def _png_head(head: bytes, what: str) -> tuple[tuple[int, ...], str]:
     if len(head) < 33 or head[:8] != b"\x89PNG\r\n\x1a\n" or head[12:16] != b"IHDR":
         raise InputError(f"{what} is no PNG file, or it is cut short.")
     cols, rows = int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
@@ -154,6 +189,29 @@ def _png_header(path: Path, what: str) -> tuple[tuple[int, ...], str]:
         # Pillow would read it as 8 bit and say nothing.
         raise InputError(f"{what} is a 16-bit colour PNG, which loses bits when read; write GeoTIFF or NPZ instead.")
     return ((rows, cols) if channels == 1 else (rows, cols, channels)), "uint16" if depth == 16 else "uint8"
+
+
+def _header_of_bytes(data: bytes, kind: str, what: str) -> tuple[tuple[int, ...], str]:
+    if kind == "png":
+        return _png_head(data[:33], what)
+    if kind == "tiff":
+        import tifffile
+
+        with tifffile.TiffFile(io.BytesIO(data)) as file:
+            return tuple(file.series[0].shape), str(file.series[0].dtype)
+    return _jpeg_head(data, what)
+
+
+def _jpeg_head(data: bytes, what: str) -> tuple[tuple[int, ...], str]:
+    """Shape that the frame header gives (ITU-T T.81, B.1.1.3 and B.2.2)."""
+    at = 2
+    while at + 9 < len(data) and data[at] == 0xFF:
+        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            rows, cols = int.from_bytes(data[at + 5 : at + 7], "big"), int.from_bytes(data[at + 7 : at + 9], "big")
+            return ((rows, cols) if data[at + 9] == 1 else (rows, cols, data[at + 9])), "uint8"
+        at += 1 if marker == 0xFF else 2 + length
+    raise InputError(f"{what} is a JPEG without a frame header; is it cut short?")
 
 
 def _npz_name(names: Sequence[str], what: str) -> str:
@@ -186,8 +244,23 @@ def read(path: Path, found: Layout, what: str) -> NDArray[Any]:
     InputError
         The file is damaged.
     """
+    return _ordered(lambda: _decode(path, what), found, what)
+
+
+def read_bytes(data: bytes, found: Layout, what: str) -> NDArray[Any]:
+    """All samples of an encoded picture, as ``read`` gives them.
+
+    Raises
+    ------
+    InputError
+        The bytes are damaged.
+    """
+    return _ordered(lambda: _decode_bytes(data, what), found, what)
+
+
+def _ordered(decode: Callable[[], NDArray[Any]], found: Layout, what: str) -> NDArray[Any]:
     try:
-        samples = _decode(path, what)
+        samples = decode()
     except InputError:
         raise
     except Exception as error:  # decoders raise whatever they like on a broken file
@@ -218,9 +291,21 @@ def _decode(path: Path, what: str) -> NDArray[Any]:
         import tifffile
 
         return np.asarray(tifffile.imread(path))
+    return _with_pillow(path)
+
+
+def _decode_bytes(data: bytes, what: str) -> NDArray[Any]:
+    if kind_of(data, what) == "tiff":
+        import tifffile
+
+        return np.asarray(tifffile.imread(io.BytesIO(data)))
+    return _with_pillow(io.BytesIO(data))
+
+
+def _with_pillow(source: Path | io.BytesIO) -> NDArray[Any]:
     from PIL import Image
 
-    with Image.open(path) as picture:
+    with Image.open(source, formats=("PNG", "JPEG")) as picture:
         picture.load()
         if picture.mode == "P":
             return np.asarray(picture.convert("RGBA" if "transparency" in picture.info else "RGB"))
@@ -234,71 +319,3 @@ def _decode(path: Path, what: str) -> NDArray[Any]:
 
 def _brief(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:160]
-
-
-class PictureCache:
-    """Decoded pictures, least recently used ones dropped first."""
-
-    def __init__(self, limit_bytes: int = CACHE_BYTES) -> None:
-        self._limit_bytes, self._held_bytes = limit_bytes, 0
-        self._held: OrderedDict[Path, NDArray[Any]] = OrderedDict()
-
-    def get(self, path: Path, found: Layout, what: str) -> NDArray[Any]:
-        """Samples of a picture, decoded now or before."""
-        if path in self._held:
-            self._held.move_to_end(path)
-            return self._held[path]
-        samples = read(path, found, what)
-        self._held[path] = samples
-        self._held_bytes += samples.nbytes
-        while self._held_bytes > self._limit_bytes and len(self._held) > 1:
-            self._held_bytes -= self._held.popitem(last=False)[1].nbytes
-        return samples
-
-
-@dataclass(frozen=True)
-class Picture:
-    """An ImageRef: a rectangle of a picture file, decoded when asked for."""
-
-    path: Path
-    what: str
-    bands: tuple[str, ...]
-    found: Layout
-    window: tuple[int, int, int, int]  # first row, end row, first column, end column
-    cache: PictureCache = field(repr=False, compare=False)
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(bands, rows, columns)."""
-        top, bottom, left, right = self.window
-        return len(self.bands), bottom - top, right - left
-
-    @property
-    def bits(self) -> int:
-        """Bits of a stored sample: 8 or 16. [-]"""
-        return self.found.bits
-
-    def pixels(self) -> NDArray[Any]:
-        """Samples, shape (bands, rows, columns), read-only, uint8 or uint16."""
-        top, bottom, left, right = self.window
-        return self.cache.get(self.path, self.found, self.what)[:, top:bottom, left:right]
-
-    def reflectance(self) -> NDArray[np.float32] | None:
-        """Reflectance of 16-bit pictures, NaN where all bands are 0; None for 8-bit display pictures. [-]"""
-        if self.bits == 8:
-            return None
-        samples = self.pixels()
-        scaled = samples.astype(np.float32) * np.float32(REFLECTANCE_SCALE)
-        scaled[:, ~samples.any(axis=0)] = np.nan
-        return scaled
-
-    def digest(self) -> str:
-        """SHA-256 over shape, dtype, bands and samples, as hex."""
-        return self._digest
-
-    @cached_property
-    def _digest(self) -> str:
-        samples = np.ascontiguousarray(self.pixels())
-        made = hashlib.sha256(f"{samples.shape}/{samples.dtype.str}/{','.join(self.bands)}/".encode())
-        made.update(samples.tobytes())
-        return made.hexdigest()

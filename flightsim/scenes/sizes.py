@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ..domain import Plan, Tile, TilePair, TruthTable
+from ..domain import Look, Plan, Tile, TilePair, TruthTable
 from ..protocols import PluginConfig
 from ..rng import uniform_at
 from ..scenario.models import Camera, Targets
@@ -62,10 +62,9 @@ class Sizes:
         """Truth of every shot, from events and clouds keyed by place and time."""
         self._plan, self._camera, self._seed = plan, camera, seed
         n = len(plan)
+        self._clouds = targets.clouds
         self._true_cloud = happenings.cloud_fraction(plan, targets.clouds.mean_fraction, seed)
-        noise = self._normal("cloud/estimate") * targets.clouds.estimate_sd
-        estimate = np.clip(self._true_cloud + noise, 0.0, 1.0) if targets.clouds.mean_fraction > 0 else np.zeros(n)
-        self._estimate: list[float] = np.round(estimate, 3).tolist()
+        self._estimate: list[float] = self._estimates(self._true_cloud, plan.place_key, plan.time_s).tolist()
         self._places = list(plan.place_id)
         self._size_px = (camera.tile_px, camera.tile_px)
         self._pair = lru_cache(maxsize=256)(self._make_pair)
@@ -102,6 +101,43 @@ class Sizes:
         after = Tile(self._plan.tile_ids[row], place, self._time[row], lat, lon, gsd, size, bands, self._estimate[row])
         return TilePair(before, after)
 
+    def pair_at(self, row: int, look: Look) -> TilePair:
+        """The row's reference and another tile of its place, without images; clouds are those of the later day."""
+        before, place = self.pair(row).before, self._places[row]
+        cloud = self._cloud_at(row, look)
+        (estimate,) = self._estimates(cloud, self._plan.place_key[row : row + 1], np.array([look.time_s])).tolist()
+        after = Tile(
+            self._plan.look_id(row, look.time_s), place, look.time_s, self._lat[row], self._lon[row], look.gsd_m,
+            self._size_px, self._camera.bands, estimate,
+        )  # fmt: skip
+        return TilePair(before, after)
+
+    def visible_at(self, row: int, look: Look) -> bool:
+        """Whether the clouds of that day leave the place visible; truth."""
+        return bool(self._cloud_at(row, look)[0] <= HIDDEN_CLOUD_FRACTION)
+
+    def product_bytes_at(self, row: int, look: Look, kind: str, size_px: int | None) -> int:
+        """Encoded bytes of a ``thumbnail`` or ``tile`` of another picture. [B]"""
+        second = np.array([int(look.time_s)])
+        key = self._plan.place_key[row : row + 1]
+        return int(self._sized(kind, size_px, key, second, self._cloud_at(row, look))[0])
+
+    def _cloud_at(self, row: int, look: Look) -> NDArray[np.float64]:
+        """True cloud cover of a row's place at another time, shape (1,). [-]"""
+        plan, one = self._plan, slice(row, row + 1)
+        return happenings.cloud_fraction_at(
+            plan.block_key[one], plan.place_key[one], np.array([look.time_s]), self._clouds.mean_fraction, self._seed
+        )
+
+    def _estimates(
+        self, true_cloud: NDArray[np.float64], place_key: NDArray[np.uint64], time_s: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Cloud cover as estimated on board, shape (n,). [-]"""
+        if self._clouds.mean_fraction <= 0:
+            return np.zeros(len(true_cloud))
+        noise = self._normal("cloud/estimate", place_key, time_s.astype(np.int64)) * self._clouds.estimate_sd
+        return np.asarray(np.round(np.clip(true_cloud + noise, 0.0, 1.0), 3))
+
     def cloud_estimates(self) -> NDArray[np.float64]:
         """Cloud cover of every shot as estimated on board, shape (n,). [-]"""
         return np.array(self._estimate)
@@ -121,11 +157,18 @@ class Sizes:
         """The same for every shot, shape (n,). [B]"""
         key = (kind, size_px if kind == "thumbnail" else None)
         if key not in self._sizes:
-            self._sizes[key] = self._product_bytes(*key)
+            second = self._plan.time_s.astype(np.int64)
+            self._sizes[key] = self._sized(*key, self._plan.place_key, second, self._true_cloud)
         return self._sizes[key]
 
-    def _product_bytes(self, kind: str, size_px: int | None) -> NDArray[np.int64]:
-        n = len(self._plan)
+    def _sized(
+        self,
+        kind: str,
+        size_px: int | None,
+        place_key: NDArray[np.uint64],
+        second: NDArray[np.int64],
+        true_cloud: NDArray[np.float64],
+    ) -> NDArray[np.int64]:
         if kind == "tile":
             given: int | None = self._config.tile_bytes
             mean = _LOSSLESS_RATIO * self.raw_bytes(0)
@@ -142,15 +185,15 @@ class Sizes:
         else:
             raise ValueError(f"no size for a product of kind '{kind}'")
         if given is not None:
-            return np.full(n, given, dtype=np.int64)
+            return np.full(len(second), given, dtype=np.int64)
         sigma = self._config.spread
-        factor = np.exp(sigma * self._normal(f"size/{kind}") - 0.5 * sigma**2)
-        shrink = 1.0 - (1.0 - _CLOUD_SHRINK[kind]) * self._true_cloud
+        factor = np.exp(sigma * self._normal(f"size/{kind}", place_key, second) - 0.5 * sigma**2)
+        shrink = 1.0 - (1.0 - _CLOUD_SHRINK[kind]) * true_cloud
         return np.maximum(64, np.round(mean * factor * shrink)).astype(np.int64)
 
-    def _normal(self, name: str) -> NDArray[np.float64]:
-        """Standard normal number of each shot, keyed by place and whole second. [-]"""
+    def _normal(self, name: str, place_key: NDArray[np.uint64], second: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Standard normal number of each picture, keyed by place and whole second, shape (n,). [-]"""
         from scipy.special import ndtri
 
-        uniform = uniform_at(self._seed, name, self._plan.place_key, self._plan.time_s.astype(np.int64))
+        uniform = uniform_at(self._seed, name, place_key, second)
         return np.asarray(ndtri(np.clip(uniform, 1e-12, 1.0 - 1e-12)))

@@ -1,35 +1,33 @@
-"""Figures of one run: each function draws on the axes that it is given and returns them.
-
-Colours are those of Okabe and Ito ("Color universal design", 2008), told apart with every common kind of colour
-vision; no figure relies on colour alone. Text and rules are drawn in ``INK``, which the report turns into the
-page's own text colour.
-"""
+"""What a run did: bytes, the funnel of losses, and time lines of contacts, queue and storage."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .units import bytes_text
+from ..units import bytes_text
+from .style import (
+    BLUE,
+    GREEN,
+    GREY,
+    INK,
+    KIND_COLOURS,
+    ORANGE,
+    SKY,
+    VERMILION,
+    byte_scale,
+    byte_ticks,
+    legend,
+    plain,
+    say,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-INK = "#010203"
-BLUE, SKY, GREEN, ORANGE, VERMILION, PURPLE = "#0072b2", "#56b4e9", "#009e73", "#e69f00", "#d55e00", "#cc79a7"
-GREY = "#8c8c8c"
-
-#: One colour a product, the same in every figure.
-KIND_COLOURS = {
-    "verdict": BLUE,
-    "thumbnail": ORANGE,
-    "crop": PURPLE,
-    "mask": SKY,
-    "tile": VERMILION,
-}
 FUNNEL_LABELS = {
     "planned": "planned",
     "captured": "captured",
@@ -55,10 +53,10 @@ def bytes_by_kind(ax: Axes, by_kind: Mapping[str, float]) -> Axes:
     ax.set_xlabel(f"radiated transfer-frame bytes [{unit}]")
     if by_kind:
         ax.set_xlim(0.0, left * 1.02)
-        _legend(ax, columns=len(by_kind))
+        legend(ax, columns=len(by_kind))
     else:
-        _say(ax, "nothing was radiated")
-    return _plain(ax, grid="x")
+        say(ax, "nothing was radiated")
+    return plain(ax, grid="x")
 
 
 def bytes_compared(ax: Axes, sizes: Mapping[str, float]) -> Axes:
@@ -77,9 +75,9 @@ def bytes_compared(ax: Axes, sizes: Mapping[str, float]) -> Axes:
     if drawn:
         ax.set_xscale("log")
         ax.set_xlim(min(drawn) / 2.0, max(drawn) * 6.0)
-        _byte_ticks(ax)
+        byte_ticks(ax)
     ax.set_xlabel("transfer-frame bytes, logarithmic")
-    return _plain(ax, grid="x")
+    return plain(ax, grid="x")
 
 
 def funnel(ax: Axes, steps: Mapping[str, int]) -> Axes:
@@ -94,57 +92,7 @@ def funnel(ax: Axes, steps: Mapping[str, int]) -> Axes:
     ax.set_yticks(y, names)
     ax.set_xlim(0.0, max(1.0, max(values, default=0)) * 1.25)
     ax.set_xlabel("tiles [-]")
-    return _plain(ax, grid="x")
-
-
-def bytes_and_f1(
-    ax: Axes,
-    run: tuple[float, float | None],
-    references: Mapping[str, tuple[float, float | None]],
-    no_vlm: Sequence[tuple[float, float | None]],
-    *,
-    days: float,
-    capacity_bytes: float = 0.0,
-    f1_unlimited: float | None = None,
-) -> Axes:
-    """F1 on the ground over radiated bytes per day: this run, the bent pipes, the no-VLM senders and their envelope.
-
-    Parameters
-    ----------
-    run, references, no_vlm
-        Pairs of radiated bytes [B] and F1 [-]; a pair without bytes or F1 has no place on this logarithmic axis.
-    days
-        Length of the run, for bytes per day. [d]
-    """
-    others = sorted((size, f1) for size, f1 in no_vlm if size > 0 and f1 is not None)
-    if others:
-        size, f1 = (np.array(values) for values in zip(*others, strict=True))
-        ax.plot(size / days, f1, ".", color=GREY, markersize=4, label="no-VLM senders")
-        ax.step(size / days, np.maximum.accumulate(f1), where="post", color=GREY, linewidth=1, label="best of them")
-    markers = iter("s^DvP")
-    for name, (size_bytes, value) in references.items():
-        marker = next(markers)
-        if size_bytes > 0 and value is not None:
-            ax.plot([size_bytes / days], [value], marker, color=BLUE, markersize=8, label=name, linestyle="none")
-    if run[0] > 0 and run[1] is not None:
-        ax.plot([run[0] / days], [run[1]], "*", color=VERMILION, markersize=15, label="this run", linestyle="none")
-    else:
-        score = "F1 undefined" if run[1] is None else f"F1 {run[1]:.2f}"
-        ax.text(0.02, 0.04, f"this run: {bytes_text(run[0])}, {score}, off these axes", transform=ax.transAxes)
-    if capacity_bytes > 0:
-        ax.axvline(capacity_bytes / days, color=INK, linewidth=0.8, linestyle="--", label="capacity")
-    if f1_unlimited is not None:
-        ax.axhline(f1_unlimited, color=INK, linewidth=0.8, linestyle=":", label="F1 with unlimited link")
-    ax.set_ylim(0.0, 1.02)
-    ax.set_ylabel("F1 on the ground [-]")
-    ax.set_xlabel("radiated transfer-frame bytes per day, logarithmic")
-    if ax.lines:
-        ax.set_xscale("log")
-        _byte_ticks(ax)
-        _legend(ax, columns=3)
-    else:
-        _say(ax, "nothing with a defined F1 was radiated")
-    return _plain(ax, grid="both")
+    return plain(ax, grid="x")
 
 
 def contact_use(
@@ -160,10 +108,10 @@ def contact_use(
     ax.set_ylabel(f"per contact [{unit}]")
     ax.set_ylim(0.0, None if capacity_bytes.any() else 1.0)
     if len(days):
-        _legend(ax, columns=2)
+        legend(ax, columns=2)
     else:
-        _say(ax, "no contact was booked")
-    return _plain(ax, grid="y")
+        say(ax, "no contact was booked")
+    return plain(ax, grid="y")
 
 
 def bytes_over_time(ax: Axes, time_s: NDArray[np.float64], size_bytes: NDArray[np.float64], what: str) -> Axes:
@@ -174,7 +122,7 @@ def bytes_over_time(ax: Axes, time_s: NDArray[np.float64], size_bytes: NDArray[n
     ax.step(days, peaks, where="post", color=ORANGE, linewidth=1.0)
     ax.set_ylabel(f"{what} [{unit}]")
     ax.set_ylim(0.0, None if size_bytes.any() else 1.0)
-    return _plain(ax, grid="y")
+    return plain(ax, grid="y")
 
 
 def waiting_tiles(ax: Axes, time_s: NDArray[np.float64], tiles: NDArray[np.float64]) -> Axes:
@@ -184,7 +132,7 @@ def waiting_tiles(ax: Axes, time_s: NDArray[np.float64], tiles: NDArray[np.float
     ax.step(days, peaks, where="post", color=GREEN, linewidth=1.0)
     ax.set_ylabel("waiting for\ncompute [tiles]")
     ax.set_ylim(0.0, None if tiles.any() else 1.0)
-    return _plain(ax, grid="y")
+    return plain(ax, grid="y")
 
 
 def _peaks(
@@ -198,40 +146,37 @@ def _peaks(
     return days[first], np.maximum.reduceat(values, first)
 
 
-def byte_scale(size_bytes: float) -> tuple[float, str]:
-    """Scale and unit that keep a size readable on an axis."""
-    for unit, scale in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if size_bytes >= scale:
-            return scale, unit
-    return 1.0, "B"
+def timeline(
+    axes: Sequence[Axes],
+    contacts: Mapping[str, NDArray[np.float64]],
+    queue: Mapping[str, NDArray[np.float64]],
+    *,
+    days: float,
+    start: str,
+) -> Sequence[Axes]:
+    """Contacts, bytes that wait for the link, storage in use and tiles that wait for compute, on one axis of time.
 
-
-def _byte_ticks(ax: Axes) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    ax.xaxis.set_major_locator(LogLocator(10.0, numticks=8))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: bytes_text(value)))
-    ax.xaxis.set_minor_formatter(NullFormatter())
-
-
-def _legend(ax: Axes, columns: int) -> None:
-    """Legend above the axes, so that it hides no data."""
-    ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, frameon=False, borderaxespad=0.2)
-
-
-def _say(ax: Axes, text: str) -> None:
-    ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center")
-
-
-def _plain(ax: Axes, grid: Any) -> Axes:
-    for side in ("top", "right"):
-        ax.spines[side].set_visible(False)
-    ax.grid(visible=True, axis=grid, color=INK, alpha=0.15, linewidth=0.6)
-    ax.set_axisbelow(True)
-    return ax
-
-
-__all__ = [
-    "FUNNEL_LABELS", "INK", "KIND_COLOURS", "byte_scale", "bytes_and_f1", "bytes_by_kind", "bytes_compared",
-    "bytes_over_time", "contact_use", "funnel", "waiting_tiles",
-]  # fmt: skip
+    Parameters
+    ----------
+    axes
+        Four, from top to bottom.
+    contacts
+        Booked ones: ``aos_s``, ``los_s`` [s], ``capacity_bytes``, ``air_bytes`` [B], each of shape (c,).
+    queue
+        Samples: ``time_s`` [s], ``queued_bytes``, ``storage_bytes`` [B], ``waiting_tiles`` [-], each of shape (k,).
+    days
+        Length of the axis. [d]
+    start
+        When it begins, for its label.
+    """
+    middle_s = 0.5 * (contacts["aos_s"] + contacts["los_s"])
+    contact_use(axes[0], middle_s, contacts["capacity_bytes"], contacts["air_bytes"])
+    bytes_over_time(axes[1], queue["time_s"], queue["queued_bytes"], "waiting for\nthe link")
+    bytes_over_time(axes[2], queue["time_s"], queue["storage_bytes"], "storage\nin use")
+    waiting_tiles(axes[3], queue["time_s"], queue["waiting_tiles"])
+    for ax in axes[:-1]:
+        ax.set_xlim(0.0, days)
+        ax.tick_params(labelbottom=False)
+    axes[-1].set_xlim(0.0, days)
+    axes[-1].set_xlabel(f"days since {start} [d]")
+    return axes

@@ -1,0 +1,1 @@
+"""A generated world: places with a history, seen through air and a camera, with exact truth."""
