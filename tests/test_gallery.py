@@ -13,6 +13,7 @@ from flightsim import causes, gallery, runfolder
 from flightsim.belief import Belief
 from flightsim.domain import Action, Look, Tile, TilePair, TruthTable
 from flightsim.gallery import Outcome, choose, composites, write_gallery
+from flightsim.products import decode_tile
 from flightsim.recorder import ACTIONS
 from flightsim.scenario.models import Radio
 from flightsim.sizing import Sizer
@@ -250,4 +251,7 @@ def test_a_run_writes_its_gallery_and_the_manifest_holds_its_digests():
     assert arrived
     for name in arrived:
         data = (folder / "ground" / name).read_bytes()
-        Image.open(io.BytesIO(data)).verify()
+        if name.endswith(".tile"):
+            assert decode_tile(data)[0].ndim == 3
+        else:
+            Image.open(io.BytesIO(data)).verify()

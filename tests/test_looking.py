@@ -93,7 +93,7 @@ def test_a_payload_that_raises_is_left_to_the_flight_which_tells_it(tmp_path, mo
     (tmp_path / "mine.yaml").write_text("extends: real-images\nduration: 10d\npayload: {use: './eye.py:Eye'}\n")
     result = fs.run(fs.load_scenario(tmp_path / "mine.yaml"), out=tmp_path / "out")
     events = [json.loads(line) for line in (tmp_path / "out" / "events.jsonl").read_text().splitlines()]
-    faults = [event for event in events if event["event"] == "payload_failed"]
+    faults = [event for event in events if event["kind"] == "payload_failed"]
     flown = sum(place == "made-flood" for place in result.record.plan.place_id)
     assert flown > 0
     assert len(faults) == flown

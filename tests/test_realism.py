@@ -245,7 +245,7 @@ def test_distances_agree_with_scipy():
 
 
 def test_the_classifier_finds_a_difference_and_no_more_than_there_is():
-    pytest.importorskip("sklearn")
+    pytest.importorskip("sklearn", reason="scikit-learn of the dev extra is absent")
     for shift, low, high in ((0.0, 0.3, 0.7), (3.0, 0.9, 1.0)):
         outcomes, importance = realism_classifier.judge([table(shift), table(shift, 1)], draws=100)
         for outcome in outcomes:

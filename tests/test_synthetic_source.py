@@ -116,9 +116,11 @@ def test_every_event_shows_in_its_mask(sampled):
     for row, column in np.argwhere(truth.changed & truth.labelled & truth.visible[:, None])[:40].tolist():
         pair, mask = source.pair(row), source.change_mask(row, truth.schemas[column])
         before, after = (image.reflectance() for image in (pair.before.image, pair.after.image))
-        difference = np.nanmax(np.abs(after - before), axis=0)
+        if np.isnan(before).any() or np.isnan(after).any():
+            continue  # the edge of the swath
+        difference = np.max(np.abs(after - before), axis=0)
         if mask.mean() < 0.9:
-            ratios.append(np.nanmedian(difference[mask]) / max(np.nanmedian(difference[~mask]), 1e-3))
+            ratios.append(np.median(difference[mask]) / max(np.median(difference[~mask]), 1e-3))
     assert np.median(ratios) > 1.5
 
 
