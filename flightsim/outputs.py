@@ -133,6 +133,7 @@ def _write_ground(folder: Path, result: RunResult, sizer: Sizer) -> None:
     runfolder.write_file(folder / "verdicts.jsonl", "".join(line + "\n" for line in lines).encode())
     if not sizer.has_pixels:
         return
+    sizer.fetch_files(item.rows[0] for item in record.items if item.kind is Action.THUMBNAIL)
     arrived = {STATES.index(TerminalState.DELIVERED), STATES.index(TerminalState.LATE)}
     for item in record.items:
         row = item.rows[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -14,7 +15,7 @@ from .domain import Action, ImageRef, Plan, ProductSpec, TilePair, Verdict
 from .protocols import SceneSource
 from .scenario.models import Radio
 from .second_look import SecondLooks
-from .store import NumberCache
+from .store import FileCache, NumberCache
 
 #: What a policy may choose today; any other action is answered by the fallback, and counted.
 OFFERED = (Action.NOTHING, Action.VERDICT, Action.THUMBNAIL, Action.TILE)
@@ -105,6 +106,7 @@ class Sizer:
     def __init__(self, scenes: SceneSource, plan: Plan, radio: Radio, looks: SecondLooks | None = None) -> None:
         self._scenes, self._plan, self._radio, self._looks = scenes, plan, radio, looks
         self._sizes: dict[str, NumberCache] = {}
+        self._files: dict[tuple[Any, ...], FileCache] = {}
         self._fixed_record: int | None = getattr(scenes, "verdict_bytes", None)
         self._serial = 0
         frame = frames.FORMATS[radio.frames]
@@ -202,7 +204,26 @@ class Sizer:
         return self._encoded_picture(self._image(row), action, spec)
 
     def _encoded_picture(self, image: ImageRef, action: Action, spec: ProductSpec | None) -> bytes:
-        return self._encode(_Keyed(image.digest(), image), self._how(image, action, spec))
+        how, digest = self._how(image, action, spec), image.digest()
+        # Kept are the scenario's own thumbnails, which most of what arrives is.
+        files = self._files_of(how) if action is Action.THUMBNAIL and how == self._how(image, action, None) else None
+        if files is None:
+            return self._encode(_Keyed(digest, image), how)
+        if digest not in files:
+            files[digest] = self._encode(_Keyed(digest, image), how)
+        return files[digest] or b""
+
+    def _files_of(self, how: tuple[Any, ...]) -> FileCache:
+        if how not in self._files:
+            self._files[how] = FileCache("/".join(["file", products.encoders(), *map(str, how)]))
+        return self._files[how]
+
+    def fetch_files(self, rows: Iterable[int]) -> None:
+        """Read the stored thumbnails of some rows in one go."""
+        images = [self._image(row) for row in rows]
+        digests = [image.digest() for image in images]
+        for how in {self._how(image, Action.THUMBNAIL, None) for image in images}:
+            self._files_of(how).fetch(digests)
 
     def _image(self, row: int) -> ImageRef:
         return self._pixels(row, self._scenes.pair(row))
@@ -247,8 +268,10 @@ class Sizer:
 
     def save(self) -> None:
         """Store the sizes that were measured."""
-        for cache in self._sizes.values():
-            cache.save()
+        for sizes in self._sizes.values():
+            sizes.save()
+        for files in self._files.values():
+            files.save()
 
     def picture_bytes_all(self, action: Action, size_px: int | None = None) -> NDArray[np.int64]:
         """Encoded bytes of every tile's picture, shape (n,). [B]"""

@@ -1,4 +1,4 @@
-"""What was computed from pixels, kept between runs: verdicts, cloud estimates and product sizes in one SQLite file.
+"""What was computed from pixels, kept between runs: verdicts, cloud estimates, sizes and thumbnails in a SQLite file.
 
 SQLite because several runs may write at the same time and a killed one must leave the rest readable. All is keyed by
 digests of pictures and of what looked at them, so a stored value can be old but never wrong.
@@ -12,16 +12,18 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from .domain import Verdict, VerdictStatus
 from .errors import InputError
+
+Value = TypeVar("Value", float, bytes)
 
 FILE = "looks.sqlite3"
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS verdicts (eye TEXT, pair TEXT, schema TEXT, answer TEXT, "
     "PRIMARY KEY (eye, pair, schema)) WITHOUT ROWID",
-    "CREATE TABLE IF NOT EXISTS numbers (what TEXT, digest TEXT, value REAL, PRIMARY KEY (what, digest)) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS found (what TEXT, digest TEXT, value, PRIMARY KEY (what, digest)) WITHOUT ROWID",
 )
 #: SQLite takes at most 999 variables in a statement of its oldest builds.
 _ASK = 500
@@ -87,20 +89,20 @@ class LookStore:
         with self._open() as connection:
             connection.executemany("INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?, ?)", rows)
 
-    def numbers(self, what: str, digests: Sequence[str]) -> dict[str, float | None]:
-        """Stored numbers of one kind by digest; None is a stored "unknown"."""
-        found: dict[str, float | None] = {}
+    def values(self, what: str, digests: Sequence[str]) -> dict[str, Any]:
+        """Stored values of one kind by digest; None is a stored "unknown"."""
+        found: dict[str, Any] = {}
         with self._open() as connection:
             for part, marks in _parts(digests):
-                sql = f"SELECT digest, value FROM numbers WHERE what = ? AND digest IN ({marks})"
+                sql = f"SELECT digest, value FROM found WHERE what = ? AND digest IN ({marks})"
                 found.update(connection.execute(sql, (what, *part)).fetchall())
         return found
 
-    def keep_numbers(self, what: str, values: Mapping[str, float | None]) -> None:
-        """Store numbers of one kind."""
+    def keep_values(self, what: str, values: Mapping[str, Any]) -> None:
+        """Store values of one kind."""
         rows = [(what, digest, value) for digest, value in values.items()]
         with self._open() as connection:
-            connection.executemany("INSERT OR REPLACE INTO numbers VALUES (?, ?, ?)", rows)
+            connection.executemany("INSERT OR REPLACE INTO found VALUES (?, ?, ?)", rows)
 
 
 def _parts(keys: Iterable[str]) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -154,13 +156,13 @@ class VerdictCache:
             self._new = {}
 
 
-class NumberCache:
-    """Numbers of one kind by digest: read in batches, written by ``save``."""
+class ValueCache(Generic[Value]):
+    """Values of one kind by digest: read in batches, written by ``save``."""
 
     def __init__(self, what: str, folder: Path | None = None) -> None:
         self._store, self._what = LookStore(folder), what
-        self._known: dict[str, float | None] = {}
-        self._new: dict[str, float | None] = {}
+        self._known: dict[str, Value | None] = {}
+        self._new: dict[str, Value | None] = {}
         self._fetched: set[str] = set()
 
     def fetch(self, digests: Sequence[str]) -> None:
@@ -168,25 +170,33 @@ class NumberCache:
         wanted = [digest for digest in digests if digest not in self._fetched]
         if wanted:
             self._fetched.update(wanted)
-            self._known.update(self._store.numbers(self._what, wanted))
+            self._known.update(self._store.values(self._what, wanted))
             self._known.update(self._new)
 
     def __contains__(self, digest: str) -> bool:
         self.fetch((digest,))
         return digest in self._known
 
-    def __getitem__(self, digest: str) -> float | None:
+    def __getitem__(self, digest: str) -> Value | None:
         return self._known[digest]
 
-    def get(self, digest: str) -> float | None:
-        """The stored number; None where it is unknown or not stored."""
+    def get(self, digest: str) -> Value | None:
+        """The stored value; None where it is unknown or not stored."""
         return self._known.get(digest)
 
-    def __setitem__(self, digest: str, value: float | None) -> None:
+    def __setitem__(self, digest: str, value: Value | None) -> None:
         self._known[digest] = self._new[digest] = value
 
     def save(self) -> None:
         """Write what is new."""
         if self._new:
-            self._store.keep_numbers(self._what, self._new)
+            self._store.keep_values(self._what, self._new)
             self._new = {}
+
+
+class NumberCache(ValueCache[float]):
+    """Numbers, such as sizes and cloud covers; None is a stored "unknown"."""
+
+
+class FileCache(ValueCache[bytes]):
+    """Small encoded files, such as thumbnails."""

@@ -34,6 +34,8 @@ from .sun import sun_angles
 Share = Annotated[float, Field(gt=0, le=1)]
 #: Terrains, lands of tiles and pictures kept in memory; of 128 px they have some 1, 1 and 0.2 MB.
 _TERRAINS, _LANDS, _PICTURES = 24, 24, 192
+#: Pairs without their pixels, some 2 kB each: asked for many times a tile.
+_PAIRS = 16384
 
 
 @cache
@@ -174,9 +176,14 @@ class Synthetic:
         self._terrain = lru_cache(maxsize=_TERRAINS)(self._new_terrain)
         self._land = lru_cache(maxsize=_LANDS)(self._new_land)
         self._pictures = lru_cache(maxsize=_PICTURES)(self._new_picture)
+        self._pairs = lru_cache(maxsize=_PAIRS)(self._new_pair)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("_terrain", "_land", "_pictures")}
+        return {
+            name: value
+            for name, value in self.__dict__.items()
+            if name not in ("_terrain", "_land", "_pictures", "_pairs")
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -283,6 +290,10 @@ class Synthetic:
 
     def pair(self, row: int) -> TilePair:
         """Both pictures of a shot of the prepared plan; pixels are made when asked for."""
+        self._prepared()
+        return self._pairs(row)
+
+    def _new_pair(self, row: int) -> TilePair:
         plan = self._prepared()
         return TilePair(
             self._reference(row),
