@@ -196,8 +196,8 @@ def local_deviation(plane: Plane, size_px: int) -> Plane:
 
 def compact(mask: Mask, least_px: int) -> Mask:
     """The mask without thin edges (a 3 x 3 opening) and without patches smaller than ``least_px``."""
-    if not mask.any():
-        return mask
+    if np.count_nonzero(mask) < least_px:
+        return np.zeros_like(mask)
     opened = ndimage.binary_opening(mask, _AROUND)
     return large_patches(opened, least_px)
 
@@ -210,6 +210,30 @@ def large_patches(mask: Mask, least_px: int) -> Mask:
     keep = np.bincount(labels.ravel(), minlength=count + 1) >= least_px
     keep[0] = False
     return np.asarray(keep[labels])
+
+
+def largest_patch(mask: Mask) -> Mask:
+    """The largest connected patch (8-neighbourhood); none of an empty mask."""
+    labels, count = ndimage.label(mask, _AROUND)
+    if count < 2:
+        return mask
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    return np.asarray(labels == sizes.argmax())
+
+
+def mostly(mask: Mask, sure: Mask) -> Mask:
+    """The connected patches of the mask (8-neighbourhood) of which at least half is sure."""
+    labels, count = ndimage.label(mask, _AROUND)
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    keep = 2 * np.bincount(labels[sure], minlength=count + 1) >= sizes
+    keep[0] = False
+    return np.asarray(keep[labels])
+
+
+def grown(mask: Mask) -> Mask:
+    """The mask and the 8 neighbours of its pixels."""
+    return np.asarray(ndimage.binary_dilation(mask, _AROUND))
 
 
 def corners_of(mask: Mask) -> Iterator[float]:

@@ -177,6 +177,31 @@ def snow_mask(view: View) -> Mask:
     return np.asarray(found & (bright > 0.11) & (view["B11"] < 0.2))
 
 
+def snow_laden(view: View) -> Mask:
+    """Snow in the open, under trees and in shadow, shape (rows, columns). Wider than ``snow_mask``; needs B02 to B11.
+
+    Notes
+    -----
+    Snow among plants keeps a positive NDSI while bare plants have none (-0.3 to -0.6), and green above 0.1 tells it
+    from dark targets. Snow in shadow is dark but as bright in the near infrared as in the visible, and lit by the
+    blue sky; water loses the near infrared, and turbid water, which does so less, is red.
+
+    References
+    ----------
+    Klein, Hall, Riggs, "Improving snow cover mapping in forests through the use of a canopy reflectance model",
+    Hydrological Processes 12 (1998), 1723-1744: snow in forest lies below NDSI 0.4, green above 0.1.
+    """
+    nir = view.nir
+    if nir is None or not view.has("B02", "B03", "B04", "B11"):
+        return snow_mask(view)
+    green, far = view["B03"], view["B11"]
+    blue = view["B02"] > 0.9 * view["B04"]
+    open_ = (green > far) & (green > 0.1) & (view[nir] > 0.11)
+    shaded = (green > 2.33 * far) & (view[nir] > 0.6 * green)  # NDSI above 0.4
+    white = snow_mask(view) & (blue | (view.brightness > 0.3))
+    return np.asarray(white | (blue & (open_ | shaded)))
+
+
 def _without_small(mask: Mask) -> Mask:
     if not mask.any():
         return mask

@@ -13,7 +13,10 @@ from flightsim.protocols import PluginConfig
 
 from . import indices
 from .indices import Mask, Plane, View
-from .prefilter import snow_mask
+from .prefilter import snow_laden, snow_mask
+
+#: Share of the light that is left, at most, in shade, the partial shade of a thin cloud included. [-] [E]
+_SHADE = np.float32(0.8)
 
 Share = Annotated[float, Field(gt=0, le=1)]
 
@@ -90,8 +93,62 @@ class Scene:
         if found[0] is None or found[1] is None:
             return None
         (first, snow_before), (second, snow_after) = found[0], found[1]
+        wet = (first > 0) & ~snow_before, (second > 0) & ~snow_after
         clear = np.abs(second - first) >= 0.1
-        return (first > 0) & ~snow_before, (second > 0) & ~snow_after, clear & ~snow_before & ~snow_after
+        if self.absolute:
+            # Shaded ground and snow lie near the threshold or above it. What came or went is water where at least
+            # half of a patch takes in nearly all light beyond the visible; its rims may be mixed.
+            wet_first, wet_second = (open_water(view) for view in self.views)
+            sure = (wet_first & ~wet[1]) | (wet_second & ~wet[0])
+            clear &= ~self.snow_or_shade & ~self.near_new_snow
+            return *wet, indices.mostly(clear & (wet[0] ^ wet[1]), sure)
+        return *wet, clear & ~snow_before & ~snow_after
+
+    @cached_property
+    def absolute(self) -> bool:
+        """Whether both pictures are reflectance with green, red, near infrared and the band at 1.6 um."""
+        calibrated = self.before.calibrated and self.after.calibrated
+        return calibrated and self.nir is not None and self.has("B03", "B04", "B11")
+
+    @cached_property
+    def snow_or_shade(self) -> Mask:
+        """Pixels with snow in either picture, or whose light fell in one of them alone; none without reflectance.
+
+        Notes
+        -----
+        Shade: near infrared and 1.6 um both below ``_SHADE`` of the other picture's, within a factor of 2 of one
+        another and green within 3, for skylight is blue. So the ground loses light and keeps its spectral shape. Water
+        takes 1.6 um down ten times as far as green; char takes near infrared down and leaves 1.6 um.
+
+        References
+        ----------
+        Zhu, Woodcock, Remote Sensing of Environment 118 (2012), 83-94: shadow is a fall of near infrared and 1.6 um.
+        """
+        if not self.absolute:
+            return np.zeros(self.before.shape, dtype=bool)
+        return self._snow[0] | self._snow[1] | shade(self.before, self.after, self.nir or "")
+
+    @cached_property
+    def _snow(self) -> tuple[Mask, Mask]:
+        return snow_laden(self.before), snow_laden(self.after)
+
+    @cached_property
+    def near_new_snow(self) -> Mask:
+        """Windows of 31 px of which a fiftieth has snow, whiter than any water, in one picture alone."""
+        white = [snow & (view.brightness > 0.25) for snow, view in zip(self._snow, self.views, strict=True)]
+        new = white[0] ^ white[1]
+        return indices.box_mean(new.astype(np.float32), 31) > 0.02 if new.any() else new
+
+    @cached_property
+    def unlike(self) -> Mask:
+        """Where texture says nothing of the ground: a tenth of 15 px in snow, shade or cloud, or new snow within 31 px.
+
+        Thin snow lies in furrows and along hedges, where it draws edges well beyond what is white enough to be told.
+        """
+        if not self.absolute:
+            return np.zeros(self.before.shape, dtype=bool)
+        veiled = self.snow_or_shade | ~self.valid
+        return self.near_new_snow | (indices.box_mean(veiled.astype(np.float32), 15) > 0.1)
 
     @cached_property
     def ndvi(self) -> tuple[Plane, Plane] | None:
@@ -122,15 +179,20 @@ class Scene:
         )
         return first, second
 
-    def new_texture(self) -> tuple[Mask, Mask]:
-        """Where windows of at most usual texture became twice as steep as usual, and as before; and the reverse."""
+    def new_texture(self, times: float = 2.0) -> tuple[Mask, Mask]:
+        """Where windows became ``times`` as steep as the tile's usual and as they were themselves; and the reverse."""
         first, second = self.edges
         land = self.valid
         if self.water is not None:
             # Waves, glint and mud are texture too.
             land = land & ~self.water[0] & ~self.water[1]
-        usual = np.float32(1)
-        return (second > 2 * np.maximum(first, usual)) & land, (first > 2 * np.maximum(second, usual)) & land
+        usual, least = np.float32(1), np.float32(times)
+        rough, plain = second > least * np.maximum(first, usual), first > least * np.maximum(second, usual)
+        if self.absolute and self.ndvi is not None:
+            # Rims of thin cloud and of its shadow are texture, but the plants below stay green.
+            rough, plain = rough & (self.ndvi[1] < 0.4), plain & (self.ndvi[0] < 0.4)
+            land = land & ~self.unlike
+        return rough & land, plain & land
 
     def one_way(self, gained: Mask, lost: Mask, least_fraction: float) -> tuple[float, Mask, str]:
         """Strength, mask and direction of a change that must be large enough and mostly in one direction."""
@@ -143,6 +205,32 @@ class Scene:
         if small > 0:
             strength = min(strength, large / (self.config.dominance * small))
         return strength, mask, direction
+
+
+def open_water(view: View) -> Mask:
+    """Pixels as dark beyond the visible as water is: NIR below 0.15, 1.6 um below 0.08, and MNDWI above NDVI.
+
+    References
+    ----------
+    Zou et al., "Divergent trends of open-surface water body area in the contiguous United States from 1984 to 2016",
+    PNAS 115 (2018), 3810-3815: MNDWI > NDVI tells water from wet or shaded plants.
+    """
+    nir = view[view.nir or ""]
+    dark = (nir < 0.15) & (view["B11"] < 0.08)
+    # (a - b) / (a + b) orders as a / b: green / B11 > NIR / red.
+    return np.asarray(dark & (view["B03"] * view["B04"] > nir * view["B11"]))
+
+
+def shade(first: View, second: View, nir: str) -> Mask:
+    """Pixels that kept their spectral shape and lost light, in either picture. See ``Scene.snow_or_shade``."""
+    least = np.float32(1e-3)
+    kept_nir = np.maximum(second[nir], least) / np.maximum(first[nir], least)
+    kept_far = np.maximum(second["B11"], least) / np.maximum(first["B11"], least)
+    kept_green = np.maximum(second["B03"], least) / np.maximum(first["B03"], least)
+    alike = (kept_nir < 2 * kept_far) & (kept_far < 2 * kept_nir)
+    fell = (np.maximum(kept_nir, kept_far) < _SHADE) & (kept_green < np.minimum(3 * kept_far, np.float32(0.9)))
+    rose = (np.minimum(kept_nir, kept_far) > 1 / _SHADE) & (3 * kept_green > kept_far) & (kept_green > 1 / 0.9)
+    return np.asarray(alike & (fell | rose))
 
 
 def water_index(view: View, valid: Mask) -> tuple[Plane, Mask] | None:

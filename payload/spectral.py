@@ -109,7 +109,7 @@ class Spectral:
         return "the scenario's setting" if stated else str(self._profile["clock"])
 
     def rates(self, schema_id: str) -> tuple[float, float]:
-        """Declared true- and false-positive rate of an EVENT verdict; engineering values, see the profile. [-]
+        """Declared true- and false-positive rate of an EVENT verdict, measured as the profile says. [-]
 
         Raises
         ------

@@ -12,7 +12,7 @@ from flightsim.domain import UnclassifiableReason
 from flightsim.rng import stream
 from flightsim.scenes.archive import Archive
 from payload.indices import View
-from payload.prefilter import GateConfig, cloud_mask, find_shift, gate, gate_pair, snow_mask
+from payload.prefilter import GateConfig, cloud_mask, find_shift, gate, gate_pair, snow_laden, snow_mask
 
 from .conftest import shared
 from .pictures import SIX, Picture, ground, pair_of
@@ -97,6 +97,18 @@ def test_with_infrared_cloud_is_seen_and_snow_soil_and_water_are_not():
         assert cloud_mask(six(**{cover: 1.0})).mean() < 0.01, cover
     assert snow_mask(six(ice=1.0)).mean() > 0.99
     assert snow_mask(six(cloud=1.0)).mean() < 0.01
+
+
+def test_snow_under_trees_and_in_shadow_is_seen_and_water_is_not():
+    trees = np.array([[ground("laden", {"forest": 1.0}), ground("laden", {"ice": 1.0})]], dtype=float)[0]
+    laden = View.of(Picture((0.65 * trees[0] + 0.35 * trees[1]).astype(np.uint16), SIX))
+    assert snow_mask(laden).mean() < 0.05
+    assert snow_laden(laden).mean() > 0.95
+    sky = np.array([0.22, 0.19, 0.16, 0.14, 0.1, 0.1])[:, None, None]
+    dim = View.of(Picture((trees[1] * sky).astype(np.uint16), SIX))
+    assert snow_laden(dim).mean() > 0.95
+    for cover in ("water", "mud_water", "forest", "crop", "soil", "street", "roof", "char"):
+        assert snow_laden(six(**{cover: 1.0})).mean() < 0.01, cover
 
 
 def test_cloud_cover_is_measured_within_a_few_percent():

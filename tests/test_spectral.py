@@ -55,7 +55,7 @@ BOX = (slice(60, 90), slice(6, 36))
         ("flood_extent", "water", "soil", "decrease"),
         ("wetland_change", "dry_grass", "water", "increase"),
         ("ice_extent", "ice", "water", "decrease"),
-        ("ice_extent", "rock", "ice", "increase"),
+        ("ice_extent", "water", "ice", "increase"),
         ("thermal_hotspot", "rock", "lava", "increase"),
         ("thermal_hotspot", "lava", "rock", "decrease"),
         ("vegetation_stress", "forest", "char", "decrease"),
@@ -128,6 +128,89 @@ def test_water_that_only_changes_colour_is_no_flood():
     picture = base()
     found = ask(put(picture, "water", *BOX), put(picture, "mud_water", *BOX))
     assert found["flood_extent"].status is found["wetland_change"].status is VerdictStatus.NULL
+
+
+def quiet(found) -> dict[str, str]:
+    return {name: str(v.status) for name, v in found.items() if v.status is not VerdictStatus.NULL}
+
+
+def test_snow_that_comes_and_goes_on_land_is_no_event():
+    picture = base("snow").astype(float)
+    snow = np.array(COVER["ice"])[:, None, None] * 1e4
+    # Open snow in drifts, a third of each pixel among the trees, bare ground in between.
+    rows, cols = np.indices((96, 96))
+    depth = (np.sin(rows / 9.0) * np.cos(cols / 11.0) > 0).astype(float)
+    depth[60:, 50:] = 0.35
+    white = (picture + depth * (snow - picture)).astype(np.uint16)
+    # What lies in shadow gets skylight alone: less of everything, and bluer.
+    shaded = white.copy()
+    shaded[:, 20:50, 20:70] = white[:, 20:50, 20:70] * np.array([0.35, 0.3, 0.27, 0.24, 0.2, 0.2])[:, None, None]
+    before = base("snow")
+    for one in (white, shaded):
+        assert quiet(ask(before, one)) == quiet(ask(one, before)) == {}
+
+
+def test_a_glacier_front_that_moves_is_ice_and_melting_snow_patches_are_not():
+    def with_ice(rows: list[slice]) -> np.ndarray:
+        made = ground("glacier", {"rock": 1.0})
+        for one in rows:
+            made = put(made, "ice", one, slice(20, 70))
+        return made
+
+    front = ask(with_ice([slice(0, 60)]), with_ice([slice(0, 40)]))["ice_extent"]
+    assert (front.status, front.body["direction"]) == (VerdictStatus.EVENT, "decrease")
+    assert front.body["fraction_of_tile"] == pytest.approx(20 * 50 / 96**2, rel=0.1)
+    patches = [slice(46 + 12 * k, 53 + 12 * k) for k in range(4)]
+    melted = ask(with_ice([slice(0, 40), *patches]), with_ice([slice(0, 40)]))["ice_extent"]
+    assert melted.status is VerdictStatus.NULL
+
+
+@pytest.mark.parametrize("left", [0.5, 0.3, 0.15])
+def test_shadow_is_neither_water_nor_damage_nor_a_site(left):
+    before = ground("shadow", {"rock": 0.5, "forest": 0.5})
+    after = before.astype(float)
+    # Skylight is left, and of that the more the bluer: rock in it has the index of water.
+    sky = left * np.array([1.9, 1.6, 1.3, 1.0, 0.75, 0.7])[:, None, None]
+    after[:, 20:70, 30:80] *= sky
+    after = after.astype(np.uint16)
+    assert quiet(ask(before, after)) == quiet(ask(after, before)) == {}
+
+
+def test_a_flood_is_told_from_shadow_and_from_snow():
+    picture = base("shadow")
+    rows, cols = BOX
+    flooded = put(picture, "mud_water", rows, cols)
+    dim = flooded.astype(float)
+    dim[:, 5:40, 40:90] *= 0.4
+    body = ask(picture, dim.astype(np.uint16))["flood_extent"].body
+    assert np.allclose(body["box"], [6 / 96, 60 / 96, 36 / 96, 90 / 96], atol=2.5 / 96)
+    # Muddy water as bright as snow under trees, and brighter than any river: it is red, snow is not.
+    mud = picture.copy()
+    mud[:, rows, cols] = (np.array([0.10, 0.17, 0.22, 0.14, 0.05, 0.03]) * 1e4)[:, None, None]
+    assert ask(picture, mud)["flood_extent"].status is VerdictStatus.EVENT
+
+
+def test_fields_that_are_harvested_are_no_damage_and_no_site():
+    fields = np.indices((96, 96)) // 24
+    green = (fields.sum(axis=0) % 2 == 0) & (fields[0] != 1)
+    before, after = ground("fields", {"forest": 1.0}), ground("fields", {"forest": 1.0})
+    grain = before[1] / before[1].mean()
+    for picture, cover in ((before, "crop"), (after, "soil")):
+        picture[:, green] = (np.array(COVER[cover])[:, None] * grain[green] * 1e4).astype(np.uint16)
+    found = ask(before, after)
+    assert found["vegetation_stress"].status is found["urban_delta"].status is VerdictStatus.NULL
+    # The same fields burnt are damage.
+    after[:, green] = (np.array(COVER["char"])[:, None] * grain[green] * 1e4).astype(np.uint16)
+    assert ask(before, after)["vegetation_stress"].body["burned"] is True
+
+
+def test_thin_cloud_over_forest_is_no_damage():
+    before = ground("veil", {"forest": 0.8, "dry_grass": 0.2})
+    rows, cols = np.indices((96, 96))
+    veil = 0.15 * np.exp(-((rows - 40) ** 2 + (cols - 50) ** 2) / 500.0)
+    after = before + veil * (np.array(COVER["cloud"])[:, None, None] * 1e4 - before)
+    found = ask(before, after.astype(np.uint16))
+    assert found["vegetation_stress"].status is found["flood_extent"].status is VerdictStatus.NULL
 
 
 def test_a_burn_in_rgb_is_found_and_a_harvest_is_not():
