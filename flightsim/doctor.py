@@ -10,7 +10,8 @@ from pathlib import Path
 
 from . import registry, resources
 from .errors import MissingExtra, PluginError
-from .store import cache_folder
+from .store import FILE, cache_folder
+from .units import bytes_text
 
 _REQUIREMENT = re.compile(r"^([A-Za-z0-9._-]+)\s*(?:>=\s*([0-9.]+))?")
 
@@ -112,4 +113,6 @@ def _cache() -> Finding:
         probe.unlink()
     except OSError as error:
         return Finding("cache", False, f"{folder} cannot be written ({error.strerror}); set FLIGHTSIM_CACHE")
-    return Finding("cache", True, str(folder))
+    store = folder / FILE
+    kept = store.stat().st_size if store.is_file() else 0
+    return Finding("cache", True, f"{folder}, {bytes_text(kept)}; it grows with each new world and may be deleted")
