@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from flightsim.world import World, prepare
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "figures"
 SCENARIO = "statistical"
 DAYS = 7.0
+PROFILE = Path(__file__).resolve().parents[1] / "payload" / "profiles" / "spectral.json"
 #: Pairs for the reliability diagram: many events, no cloud.
 ENRICHED = ("targets.prevalence.default=0.3", "targets.event_tiles=1", "targets.clouds.mean_fraction=0")
 PREVALENCES = (0.001, 0.005, 0.01, 0.05, 0.1, 0.33)
@@ -115,6 +117,7 @@ def drawings() -> dict[str, tuple[float, Callable[[Any], None]]]:
         "threshold, tiles": swept(world, "threshold", [{**limit, "product": "tile"} for limit in limits]),
     }
     block = calibration.calibrate(fs.load_scenario(SCENARIO, ENRICHED))
+    shipped = json.loads(PROFILE.read_text(encoding="utf-8"))["calibration"]
     flights = {"verdicts_only": [], "budgeted": []}  # type: dict[str, list[tuple[float, float | None]]]
     for value in PREVALENCES:
         rare = fs.load_scenario("prevalence", [f"targets.prevalence.default={value}"])
@@ -145,6 +148,12 @@ def drawings() -> dict[str, tuple[float, Callable[[Any], None]]]:
         "reliability": (
             80.0,
             on_axes(plotting.reliability, block["reliability"], knots=block["knots"], base_rate=block["base_rate"]),
+        ),
+        "reliability-spectral": (
+            80.0,
+            on_axes(
+                plotting.reliability, shipped["reliability"], knots=shipped["knots"], base_rate=shipped["base_rate"]
+            ),
         ),
         "confusion": (55.0, on_axes(plotting.confusion_matrix, {s: row["ground"] for s, row in per_schema.items()})),
         "per-schema": (
