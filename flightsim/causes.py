@@ -102,7 +102,8 @@ ALARM_TEXTS: Mapping[AlarmCause, tuple[str, str]] = {
         "The eye said yes, a picture arrived, and the ground still believed the event.",
     ),
     AlarmCause.READER_ALONE: (
-        "the reader saw what was not there", "The eye gave no yes; the reader took the picture for an event."
+        "the reader saw what was not there",
+        "The eye did not say yes to this; the reader took the picture for an event.",
     ),
     AlarmCause.OTHER_PICTURE: (
         "another picture spoke for it", "Nothing about this picture said yes; what spoke for the event was another one."

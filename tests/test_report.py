@@ -409,3 +409,19 @@ def test_what_has_no_place_on_the_plane_is_named(page):
     assert plane.off_plane(values) == ["this run: 0 B, F1 undefined, off this plane"]
     assert "this run</text>" not in plane.plane_svg(values, 7.0)
     assert "this run</text>" in plane.plane_svg(metrics, 7.0)
+
+
+def test_the_first_screen_says_how_many_events_are_known_before_any_ratio():
+    folder = statistical_run()
+    values = json.loads((folder / "metrics.json").read_text())
+    card = (folder / "report.html").read_text().partition("What is still known?")[2].partition("</section>")[0]
+    told = f"{values['quality']['ground']['tp']:,} of {values['population']['positives']:,}"
+    assert card.index(told) < card.index("of the F1 that an unlimited link would give")
+
+
+def test_the_bent_pipes_pictures_that_never_came_down_are_told():
+    folder = statistical_run()
+    values = json.loads((folder / "metrics.json").read_text())
+    down, taken = values["references"]["bent_pipe_windows"]["tiles_delivered"], values["funnel"]["planned"]
+    text = unescape(re.sub("<[^>]+>", "", (folder / "report.html").read_text()))
+    assert (f"still only {down:,} of its {taken:,} pictures come down" in text) == (down < taken)

@@ -63,14 +63,27 @@ def answer(material: Material) -> str:
         ),
         _card(
             "F1 retained", retained_line, _retained_words(metrics), _known_bars(metrics), metrics["quality"]["ci95"],
-            known,
+            known, _known_value(metrics),
         ),
         _missed(material, known),
     ]  # fmt: skip
     return f"<section id='answer' aria-label='The answer'><div class='headline'>{''.join(cards)}</div></section>\n"
 
 
-def _card(name: str, line: str, words: str, bars: str, intervals: Mapping[str, Any], known: set[str]) -> str:
+def _known_value(metrics: Mapping[str, Any]) -> str:
+    """True events known, as the large number: a share of F1 beside "known" reads like a share of events."""
+    total = metrics["population"]["positives"]
+    if not total:
+        return ""
+    return (
+        f"<p class='value' title='metrics.json: quality.ground.tp, population.positives'>"
+        f"{metrics['quality']['ground']['tp']:,} of {total:,} <span class='range'>true events</span></p>"
+    )
+
+
+def _card(
+    name: str, line: str, words: str, bars: str, intervals: Mapping[str, Any], known: set[str], value: str = ""
+) -> str:
     key, question, paths = {
         "bytes saved": ("saved_fraction", "What was saved?", ("bytes.air", "bytes.bent_pipe_windows")),
         "F1 retained": ("f1_retained", "What is still known?", ("quality.ground", "quality.bent_pipe_unlimited")),
@@ -86,6 +99,9 @@ def _card(name: str, line: str, words: str, bars: str, intervals: Mapping[str, A
             hint = "95 % interval from resampled clusters of tiles"
             extent = f" <span class='range' title='{hint}'>[{escape(interval)} %</span>"
         shown = f"<p class='value' title='metrics.json: {where}'>{escape(number)}{extent}</p>"
+        if value:
+            told = f"{escape(number)}{extent} of the F1 that an unlimited link would give"
+            shown = f"{value}<p class='second' title='metrics.json: {where}'>{told}</p>"
     return (
         f"<section><h2>{escape(question)} <span class='exact'>{markup.explained(name, known)}</span></h2>{shown}"
         f"<p>{markup.explained(words, known)}</p>{bars}<p class='line'>{escape(line)}</p>"
@@ -118,8 +134,14 @@ def _saved_words(metrics: Mapping[str, Any]) -> str:
     less = f", {factor:,.3g} times as much" if factor is not None and factor >= 1.05 else ""
     return (
         f"This spacecraft radiated {bytes_text(values['air'])}. A bent pipe, which sends every picture it can, needs "
-        f"{bytes_text(values['bent_pipe_windows'])} on the same contacts{less}."
+        f"{bytes_text(values['bent_pipe_windows'])} on the same contacts{less}{_fitted(metrics)}."
     )
+
+
+def _fitted(metrics: Mapping[str, Any]) -> str:
+    """Why the bent pipe knows less although it sends more."""
+    down, taken = metrics["references"]["bent_pipe_windows"]["tiles_delivered"], metrics["funnel"]["planned"]
+    return f", and still only {down:,} of its {taken:,} pictures come down" if down < taken else ""
 
 
 def _retained_words(metrics: Mapping[str, Any]) -> str:
@@ -132,6 +154,9 @@ def _retained_words(metrics: Mapping[str, Any]) -> str:
         f"are not there. With an unlimited link it would know {best['tp']:,} (and {best['fp']:,} false), with the bent "
         f"pipe {pipe['tp']:,} ({pipe['fp']:,} false)."
     )
+
+
+_WHO = "The eye is the software on board that judges pictures; the reader looks at what arrives on the ground."
 
 
 def _missed(material: Material, known: set[str]) -> str:
@@ -164,10 +189,10 @@ def _why_words(misses: Mapping[str, int], ground: Mapping[str, Any]) -> str:
     hidden = misses.get(str(causes.MissCause.HIDDEN), 0)
     rest = ground["fn"] - hidden
     if not hidden:
-        return "Every missed event could be seen in its picture."
+        return f"Every missed event could be seen in its picture. {_WHO}"
     return (
         f"{hidden:,} of the missed events were hidden in their picture: no eye and no link could have found them "
-        f"there. {rest:,} could have been found."
+        f"there. {rest:,} could have been found. {_WHO}"
     )
 
 

@@ -54,7 +54,8 @@ def timeline(material: Material) -> str:
     )
     caption = (
         "From the top: each booked contact, what it could carry for the payload (pale) and what it radiated (dark); "
-        "bytes waiting for the link; mass memory in use, raw captures included; tiles waiting for the processor."
+        "bytes waiting for the link; mass memory in use, raw captures included; tiles waiting for the processor. "
+        "After the last picture the run goes on for the grace time, so that what is queued can come down."
     )
     hint = (
         "<p class='scripted hint'>Drag over a span to zoom in; with the figure chosen, the wheel or + and − zoom, "

@@ -26,7 +26,7 @@ one("#swir")?.addEventListener("change", (event) => {
 
 // ------------------------------------------------------------------ table
 const PAGE = 25, table = one("#tile-table"), body = one("tbody", table);
-let page = 0, sorted = { column: 2, up: true };
+let page = 0, sorted = { column: 3, up: true };
 const outcomeOf = (k) => questions[k].map((q) => `${q.kind === ALARM ? "false" : KINDS[q.kind]} ${D.schemas[q.schema]}`).join(", ");
 const whyOf = (k) => [...new Set(questions[k].filter((q) => q.cause).map((q) => q.cause[1]))].join(", ");
 const COLUMNS = [
