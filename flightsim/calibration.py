@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import belief
 from .domain import Calibration, TruthTable, VerdictStatus
 from .errors import InputError
+from .evidence import calibrated
 from .perceived import gather, sample
 from .readers import statuses_of
 from .recorder import STATUSES
@@ -170,7 +170,7 @@ def _scores(calibration: Calibration, held: Answers) -> dict[str, Any]:
     stated, true = held.stated[known], held.true[known]
     if not len(true):
         return {"held_out": 0, "brier": None, "brier_stated": None, "ece": None, "ece_stated": None, "reliability": []}
-    seen = belief.calibrated(calibration, stated)
+    seen = calibrated(calibration, stated)
     return {
         "held_out": len(true),
         "brier": round(brier(seen, true), 5),

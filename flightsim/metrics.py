@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import causes, rng
-from .belief import DeclaredReader, Eye, make_reader, reader_draws
+from .belief import DeclaredReader, make_reader, reader_draws
 from .domain import Action, TerminalState
 from .errors import ConservationError
+from .evidence import Eye
 from .quality import (
     Ground,
     GroundBeliefs,

@@ -14,13 +14,12 @@ from .belief import (
     PERFECT,
     Belief,
     DeclaredReader,
-    Eye,
     GroundReader,
     believe,
     delivered_in_time,
-    verdict_evidence,
 )
 from .domain import Action, VerdictStatus
+from .evidence import Eye, verdict_evidence
 from .no_vlm import FAMILIES, NoVlm, best_f1_at_bytes, cheapest_at_f1
 from .recorder import ACTIONS, STATUSES, RunRecord
 from .references import Reference, References

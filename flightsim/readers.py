@@ -23,17 +23,16 @@ from . import products, registry, sizing
 from .belief import (
     DECLARED,
     DeclaredReader,
-    Eye,
     GroundReader,
     Rates,
     Reader,
     delivered_in_time,
     make_reader,
     reader_draws,
-    verdict_evidence,
 )
 from .domain import Action, Calibration, ImageRef, Look, Plan, Tile, TilePair, TruthTable, Verdict, VerdictStatus
 from .errors import InputError
+from .evidence import Eye, verdict_evidence
 from .perception import VerdictBook
 from .protocols import PayloadBackend, PluginConfig, SceneSource
 from .quality import Ground

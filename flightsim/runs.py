@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import compute, frames, looking, metrics, outputs, readers, registry, runfolder, summary
-from .belief import Worth
 from .budget import CapacityClock
 from .domain import Action
 from .engine import Craft, fly
 from .errors import FlightsimError, InputError, RunError
 from .events import EventLog
+from .evidence import Worth
 from .perception import GatedScenes, VerdictBook, shot_keys
 from .protocols import PayloadBackend, Policy, SceneSource
 from .quality import Ground, GroundBeliefs

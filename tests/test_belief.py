@@ -11,19 +11,17 @@ from hypothesis import strategies as st
 
 from flightsim.belief import (
     PERFECT,
-    Eye,
     Products,
-    Worth,
     believe,
     delivered_in_time,
     make_reader,
     reader_draws,
     reader_evidence,
     reader_says_yes,
-    verdict_evidence,
 )
 from flightsim.domain import Action, Calibration, Evidence, Verdict, VerdictStatus
 from flightsim.errors import InputError
+from flightsim.evidence import Eye, Worth, verdict_evidence
 from flightsim.scoring import confusion
 
 from .factories import DAY_S, plan_of, random_mission, record_of, statuses, truth_of

@@ -9,7 +9,6 @@ from click.testing import CliRunner
 
 import flightsim as fs
 from flightsim import rng
-from flightsim.belief import Eye, calibrated, verdict_evidence
 from flightsim.calibration import (
     LEAST,
     answers_of,
@@ -25,6 +24,7 @@ from flightsim.calibration import (
 from flightsim.cli import main
 from flightsim.domain import Calibration, VerdictStatus
 from flightsim.errors import InputError
+from flightsim.evidence import Eye, calibrated, verdict_evidence
 from flightsim.recorder import STATUSES
 from payload.calibrations import CalibrationBlock, read_block
 from payload.confusion import Confusion

@@ -8,9 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from flightsim.belief import DeclaredReader, Eye, make_reader
+from flightsim.belief import DeclaredReader, make_reader
 from flightsim.domain import Action, TerminalState
 from flightsim.errors import ConservationError, InputError
+from flightsim.evidence import Eye
 from flightsim.metrics import compute_metrics, evaluate
 from flightsim.quality import Ground, latency_samples
 from flightsim.recorder import STATES
