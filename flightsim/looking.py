@@ -77,7 +77,8 @@ def look_at_all(
     jobs
         Processes; all cores by default, one where there is little to do.
     """
-    schemas = () if asks else scenario.payload.schemas
+    # What answers from truth is asked in the flight, which has it; and its answers are never stored.
+    schemas = () if asks or payload.needs_truth else scenario.payload.schemas
     settings = json.dumps(dict(scenario.payload.with_), default=str)
     task = _Task(
         scenes, plan, scenario.craft[0].radio, (scenario.payload.use, settings, scenario.folder), schemas,

@@ -98,3 +98,12 @@ def test_a_payload_that_raises_is_left_to_the_flight_which_tells_it(tmp_path, mo
     assert flown > 0
     assert len(faults) == flown
     assert all("cannot look at water" in json.dumps(fault) for fault in faults)
+
+
+@pytest.mark.parametrize("payload", ["perfect_eye", "confusion"])
+def test_an_eye_that_answers_from_truth_flies_over_pictures_too(payload):
+    settings = ["duration=1d", "targets.count=6", "spacecraft.camera.tile_px=64", f"payload.use={payload}"]
+    quality = fs.run(fs.load_scenario("default", settings), write=False).metrics["quality"]["onboard"]
+    assert quality["tp"] + quality["tn"] > 0.9 * (quality["fp"] + quality["fn"])
+    if payload == "perfect_eye":
+        assert quality["fp"] == 0
