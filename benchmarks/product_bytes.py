@@ -13,10 +13,22 @@ from PIL import Image
 from flightsim import frames, products, records
 from flightsim.domain import SCHEMA_IDS, Action, Verdict, VerdictStatus
 from flightsim.scenario.models import Cfdp
+from flightsim.scenes.synthetic.sampling import sample_world
 
 REAL = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12")
 CHOSEN = ("B02", "B03", "B04", "B08", "B11", "B12")
+
+
+def generated(raw: float, blocks: int = 16, seed: int = 5) -> None:
+    """The same of generated tiles, clear and overcast."""
+    source, plan, _ = sample_world(blocks, seed, cloud_fraction=0.3)
+    hidden = np.array([source.hidden_fraction(row) for row in range(len(plan))])
+    for name, rows in (("clear", hidden < 0.01), ("overcast", hidden > 0.99)):
+        started = time.perf_counter()
+        some = np.flatnonzero(rows)[::3]
+        sizes = [len(products.encode_tile(source.pair(int(r)).after.image.pixels(), "png16", CHOSEN)) for r in some]
+        line(f"generated tile, {name} ({np.mean(sizes) / raw:.2f} of raw)", sizes, time.perf_counter() - started)
 
 
 def tiles_of(picture: np.ndarray, side: int = 128) -> list[np.ndarray]:
@@ -51,6 +63,7 @@ def main() -> None:
     sizes = [len(products.encode_tile(tile, "png16", CHOSEN)) for tile in stack]
     line("tile, 16-bit PNG a band", sizes, time.perf_counter() - started)
     print(f"lossless over raw: {np.mean(sizes) / raw:.2f}")
+    generated(raw)
     started = time.perf_counter()
     sizes = [len(products.encode_tile(tile, "jpeg2000", CHOSEN)) for tile in stack]
     line("tile, JPEG 2000 reversible", sizes, time.perf_counter() - started)

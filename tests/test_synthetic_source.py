@@ -10,6 +10,7 @@ import pytest
 import flightsim as fs
 from flightsim.domain import SCHEMA_IDS, Look
 from flightsim.errors import InputError
+from flightsim.scenes.synthetic import view
 from flightsim.scenes.synthetic.biomes import region_of
 from flightsim.scenes.synthetic.sampling import sample_pairs, sample_world
 from flightsim.scenes.synthetic.sun import sun_angles
@@ -169,3 +170,18 @@ def test_a_camera_that_the_world_cannot_serve_is_told(setting, words):
 def test_an_unknown_region_lists_the_known():
     with pytest.raises(InputError, match=r"region is 'mars'; allowed are train, validation, test, any"):
         sample_world(2, 1, region="mars")
+
+
+def test_what_lies_beyond_the_swath_hides_as_a_cloud_does(sampled):
+    source, plan, truth = sampled
+    cut = 0
+    for row in range(len(plan)):
+        pair = source.pair(row)
+        shares = [view.no_data_share(*source._place(row), shot) for shot in (source._before[row], source._after[row])]
+        if max(shares) > 0.6:
+            assert not truth.visible[row]
+        if max(shares) > 0 and cut < 4:
+            cut += 1
+            for image, share in zip((pair.before.image, pair.after.image), shares, strict=True):
+                assert np.isnan(image.reflectance()[0]).mean() == pytest.approx(share)
+    assert cut

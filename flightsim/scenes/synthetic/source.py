@@ -139,7 +139,9 @@ class Synthetic:
         )
         day = np.floor(plan.time_s / 86400.0).astype(np.int64)
         _, cluster = np.unique(np.stack([plan.block_key.view(np.int64), day], axis=1), axis=0, return_inverse=True)
-        visible = np.array([self._hidden(row) <= HIDDEN_CLOUD_FRACTION for row in range(len(plan))], dtype=np.bool_)
+        visible = np.array(
+            [self.hidden_fraction(row) <= HIDDEN_CLOUD_FRACTION for row in range(len(plan))], dtype=np.bool_
+        )
         return TruthTable(
             self._schemas, changed, labelled, visible, cluster.ravel().astype(np.int64),
             np.array([targets.prevalence_of(schema) for schema in schemas]),
@@ -229,15 +231,14 @@ class Synthetic:
             for k in range(len(time_s))
         ]
 
-    def _hidden(self, row: int) -> float:
-        """Largest share of the tile that cloud or missing data hides in either picture. [-]"""
+    def hidden_fraction(self, row: int) -> float:
+        """Largest share of the tile that cloud or missing data hides in either picture; truth, never on board. [-]"""
         return max(self._hidden_in(row, self._before[row]), self._hidden_in(row, self._after[row]))
 
     def _hidden_in(self, row: int, shot: view.Shot) -> float:
-        if shot.cloud_fraction <= 0.0:
-            return 0.0
         block, window = self._place(row)
-        return clouds.share(block, window, shot.day, shot.cloud_fraction)
+        missing = view.no_data_share(block, window, shot)
+        return missing + (1.0 - missing) * clouds.share(block, window, shot.day, shot.cloud_fraction)
 
     def _place(self, row: int) -> tuple[Block, Window]:
         plan = self._prepared()

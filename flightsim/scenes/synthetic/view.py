@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ... import rng
 from . import camera, clouds
-from .ground import Cover, Land, Plane, Surface, Window
+from .ground import Block, Cover, Land, Plane, Surface, Window
 from .landscape import Terrain
 from .seasons import quiet_surface, reflectance
 
@@ -87,7 +87,7 @@ def picture(
     elif land.window != wide:
         raise ValueError(f"land is of {land.window}; it must be of padded(window), {wide}")
     block = terrain.block
-    draw = rng.uniform_at(block.seed, "synthetic/shot", np.uint64(shot.key), np.arange(24))
+    draw = _draws(block, shot)
     surface = quiet_surface(land, block, shot.day_of_year, shot.day)
     if events is not None:
         events(land, surface)
@@ -108,6 +108,16 @@ def picture(
         samples[:, no_data] = 0
     m = MARGIN_PX
     return Picture(samples, alpha[m:-m, m:-m] > clouds.cloudy(block, shot.day), no_data)
+
+
+def _draws(block: Block, shot: Shot) -> NDArray[np.float64]:
+    """Uniform numbers of a shot, shape (24,). [-]"""
+    return rng.uniform_at(block.seed, "synthetic/shot", np.uint64(shot.key), np.arange(24))
+
+
+def no_data_share(block: Block, window: Window, shot: Shot) -> float:
+    """Share of a picture that lies beyond the edge of the swath, for truth. [-]"""
+    return float(_edge(window.shape, _draws(block, shot)).mean())
 
 
 def padded(window: Window) -> Window:
