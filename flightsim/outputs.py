@@ -140,5 +140,4 @@ def _write_ground(folder: Path, result: RunResult, sizer: Sizer) -> None:
         if item.kind in (Action.THUMBNAIL, Action.TILE) and record.state[row] in arrived:
             sent = sizer.file(row, item.kind, record.specs[item.id], record.verdicts.get(row, ()))
             _, _, picture = records.decode_product(sent)
-            suffix = ".tile" if item.kind is Action.TILE else f".{sizer.spec(record.specs[item.id])[1]}"
-            (folder / (item.id.replace("/", "-") + suffix)).write_bytes(picture)
+            (folder / gallery.ground_file(record, item, sizer)).write_bytes(picture)
