@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test check bench docs schemas clean
+.PHONY: run test check bench docs schemas train clean
 .DEFAULT_GOAL := run
 
 $(BIN)/python:
@@ -18,6 +18,12 @@ $(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.dev: $(VENV)/.core
 	$(PIP) --constraint constraints.txt --editable ".[dev]"
+	@touch $@
+
+# What runs and trains models with torch: 1.4 GB. A CPU build of torch suffices; install it first to choose the build.
+$(VENV)/.train: $(VENV)/.dev
+	$(PIP) --constraint constraints.txt torch
+	$(PIP) --constraint constraints.txt --editable ".[dev,train,server]"
 	@touch $@
 
 run: $(VENV)/.core
@@ -34,6 +40,9 @@ check: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks
+
+train: $(VENV)/.train
+	$(BIN)/flightsim train --out payload/models/flightsim-tiny
 
 schemas: $(VENV)/.core
 	$(BIN)/python -m flightsim.scenario.schema > schemas/scenario.schema.json

@@ -31,6 +31,9 @@ class CalibrationBlock:
                 int(side): {schema: (float(row["tpr"]), float(row["fpr"])) for schema, row in rows.items()}
                 for side, rows in block["products"]["thumbnail"].items()
             }
+            self._tile = {
+                schema: (float(row["tpr"]), float(row["fpr"])) for schema, row in block["products"]["tile"].items()
+            }
             self.payload, self.source = str(block["payload"]), str(block["set"])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(
@@ -41,6 +44,10 @@ class CalibrationBlock:
     def of(self, schema_id: str) -> Calibration:
         """The schema's own calibration, or the pooled one where there were too few answers for that."""
         return self._by_schema.get(schema_id, self._pooled)
+
+    def tile_rates(self, schema_id: str) -> tuple[float, float] | None:
+        """Measured true- and false-positive rate on whole tiles; None for a schema of which no event was seen. [-]"""
+        return self._tile.get(schema_id)
 
     def thumbnail_rates(self, schema_id: str) -> dict[int, tuple[float, float]]:
         """Measured true- and false-positive rates on thumbnails by longer side [px]; empty for none. [-]

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from .vlm_models import tiny_folder as tiny_folder
+
 # The same cases on every machine, and no complaint about a busy one: a slow draw is not a wrong answer.
 settings.register_profile("house", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")

@@ -1,0 +1,1 @@
+"""Vision-language models as payloads: engines behind one protocol, decoding profiles as data."""
