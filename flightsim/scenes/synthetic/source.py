@@ -347,6 +347,12 @@ class Synthetic:
         """Which pixels show an event of the schema, shape (rows, columns); truth, for the ground's report alone."""
         return self.change(row).masks.get(schema_id)
 
+    def true_fields(self, row: int, schema_id: str) -> dict[str, Any] | None:
+        """The true fields of a schema's verdict about a row; None where nothing of it changed. For the ground alone."""
+        block, window = self._place(row)
+        land = self._terrain(int(self._block_of[row])).land(window)
+        return truth.fields(schema_id, self.change(row), land, block.gsd_m)
+
 
 def replace_rows(plan: Plan, row: int) -> Plan:
     """The arrays of one row that a shot is made from."""

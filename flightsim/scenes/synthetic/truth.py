@@ -149,7 +149,7 @@ def fields(schema_id: str, change: Change, land: Land, gsd_m: float) -> dict[str
     share = count / mask.size
     body: dict[str, Any] = {
         "direction": direction,
-        "severity": _severity(schema_id, share, count),
+        "severity": severity(schema_id, share, count),
         "fraction_of_tile": round(share, 4),
     }
     if gsd_m > 0:
@@ -160,7 +160,7 @@ def fields(schema_id: str, change: Change, land: Land, gsd_m: float) -> dict[str
     return body
 
 
-def _severity(schema_id: str, share: float, count: int) -> str:
+def severity(schema_id: str, share: float, count: int) -> str:
     """Severity by size, with the limits that the `spectral` rules state (engineering values)."""
     if schema_id == "thermal_hotspot":
         return "low" if count < 25 else "moderate" if count < 100 else "severe"

@@ -1,0 +1,243 @@
+"""Batches for training: questions about drawn pairs, augmented, with their answers and the map of what changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flightsim.domain import SCHEMA_IDS
+
+from ..tasks import change
+from ..vlm.pictures import Composite
+from ..vlm.profile import Profile
+from .model import patches
+from .pairs import GRID, SEVERITIES, TOP, Pairs
+from .settings import TrainSettings
+from .tokens import END, PAD, caption, prompt_text
+
+Kind = Literal["words", "json"]
+#: Cells of the dense target along a side of one token's square: a token answers for two by two of them.
+SUB_CELLS = 2
+_BANDS = ("B02", "B03", "B04", "B08", "B11", "B12")
+#: Share of a cell from which on it counts as changed; a hot spot is a few pixels. Up to a sixth of it, unclear pixels
+#: included, a cell counts as unchanged; between the two it is left out. [-]
+_CELL_SHARE = np.array([0.02 if schema == "thermal_hotspot" else 0.12 for schema in SCHEMA_IDS])[:, None, None]
+_NINE = np.arange(9).reshape(3, 3)
+#: Nothing is asked of these tokens.
+IGNORED = -100
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Ids (n, tokens), patches (2 n, patches, values) and targets.
+
+    ``targets`` (n, tokens) holds the ids of the answers where they stand, IGNORED elsewhere. ``cells``
+    (n, image tokens, 7 x 4) is 1 for changed, 0 for unchanged, -1 for left out.
+    """
+
+    ids: NDArray[np.int64]
+    patches: NDArray[np.float32]
+    targets: NDArray[np.int64]
+    cells: NDArray[np.float32]
+
+
+class Batches:
+    """Draws questions about pairs; everything follows from the generators that are handed in."""
+
+    def __init__(self, pairs: Pairs, settings: TrainSettings, profile: Profile, tokenizer: Any) -> None:
+        self._pairs, self._settings = pairs, settings
+        self._tokenizer = tokenizer
+        infrared, colour = profile.pictures.composites
+        if (infrared.top, infrared.power) != (TOP, 0.5):
+            raise ValueError("the first composite's stretch must be that of the stored pictures")
+        self._composites = (infrared, colour)
+        self._prompts = [
+            [
+                self._encode(prompt_text(settings.size.image_tokens, change.prompt(schema, profile.prompt, item.name)))
+                for schema in SCHEMA_IDS
+            ]
+            for item in self._composites
+        ]
+        positive, labelled = pairs.positive & pairs.labelled, pairs.labelled
+        others = positive.any(axis=1)
+        self._lists = [
+            (
+                np.flatnonzero(positive[:, k]),
+                np.flatnonzero(labelled[:, k] & ~positive[:, k] & others),
+                np.flatnonzero(labelled[:, k] & ~positive[:, k] & ~others),
+            )
+            for k in range(len(SCHEMA_IDS))
+        ]
+        # A schema that has no pair of a kind is not asked for at all: its answers would be a giveaway.
+        weights = np.array([settings.weight_of(schema) for schema in SCHEMA_IDS], dtype=float)
+        weights *= [all(len(rows) for rows in lists) for lists in self._lists]
+        if not weights.any():
+            raise ValueError("no schema has both events and quiet pairs among the training pairs")
+        self._weights = weights / weights.sum()
+
+    def _encode(self, text: str) -> list[int]:
+        return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    # ---------------------------------------------------------------- questions
+
+    def questions(self, rng: np.random.Generator, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Rows of pairs and numbers of schemas, shape (count,) each, balanced as the settings say."""
+        settings = self._settings
+        schema = rng.choice(len(SCHEMA_IDS), count, p=self._weights)
+        hard = rng.random(count) < settings.hard_share
+        kind = np.where(rng.random(count) < settings.positive_share, 0, np.where(hard, 1, 2))
+        where = rng.random(count)
+        rows = np.array(
+            [
+                self._lists[k][j][int(where[i] * len(self._lists[k][j]))]
+                for i, (k, j) in enumerate(zip(schema, kind, strict=True))
+            ],
+            dtype=np.int64,
+        )
+        return rows, schema
+
+    def draw(self, rng: np.random.Generator, count: int, kind: Kind) -> Batch:
+        """An augmented batch."""
+        rows, schema = self.questions(rng, count)
+        colour = rng.random(count) < self._settings.true_colour_share
+        return self.batch(rows, schema, colour, kind, rng)
+
+    def batch(
+        self,
+        rows: NDArray[np.int64],
+        schema: NDArray[np.int64],
+        colour: NDArray[np.bool_],
+        kind: Kind,
+        rng: np.random.Generator | None = None,
+    ) -> Batch:
+        """A batch of given questions; turned, mirrored and unevenly lit where a generator is given."""
+        turn = int(rng.integers(8)) if rng is not None else 0
+        shown = np.empty((len(rows), 2, 3, *self._pairs.pictures[0].shape[-2:]), dtype=np.float32)
+        codes = self._pairs.look(rows)
+        for flag, composite in zip((False, True), self._composites, strict=True):
+            some = colour == flag
+            if some.any():
+                order = [_BANDS.index(band) for band in composite.bands]
+                shown[some] = _shown(codes[some][:, :, order], composite, flag, rng)
+        shown = turned(shown, turn)
+        size = self._settings.size
+        both = np.moveaxis(shown, 2, -1).reshape(2 * len(rows), *shown.shape[-2:], 3)
+        both = _at_side(both, size.side_px)
+        texts = [self._answer(int(row), int(k), turn, kind) for row, k in zip(rows, schema, strict=True)]
+        ids, targets = self._tokens(schema, colour, texts)
+        return Batch(ids, patches(both, size.patch_px), targets, self._cells(rows, turn))
+
+    def _tokens(
+        self, schema: NDArray[np.int64], colour: NDArray[np.bool_], texts: list[str]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        prompts = [self._prompts[int(flag)][k] for flag, k in zip(colour, schema, strict=True)]
+        return padded([(prompt, [*self._encode(text), END]) for prompt, text in zip(prompts, texts, strict=True)])
+
+    def _answer(self, row: int, schema: int, turn: int, kind: Kind) -> str:
+        body = self.body(row, schema, turn) if self._pairs.positive[row, schema] else None
+        return change.answer_text(body) if kind == "json" else caption(body)
+
+    def body(self, row: int, schema: int, turn: int = 0) -> dict[str, Any]:
+        """The true fields of an event in a turned picture, in the steps that the model is taught."""
+        pairs = self._pairs
+        return change.rounded(
+            {
+                "direction": change.DIRECTIONS[0 if pairs.increase[row, schema] else 1],
+                "severity": SEVERITIES[pairs.severity[row, schema]],
+                "fraction_of_tile": float(pairs.share[row, schema]),
+                "where": change.CELLS[_turned_cells(turn)[pairs.where[row, schema]]],
+                "box": turned_box(pairs.box[row, schema], turn),
+            }
+        )
+
+    def _cells(self, rows: NDArray[np.int64], turn: int) -> NDArray[np.float32]:
+        along = self._settings.size.patches // 2
+        fine = along * SUB_CELLS
+        step = GRID // fine
+        if step * fine != GRID:
+            raise ValueError(f"masks of {GRID} cells a side do not fit {along} tokens a side")
+        shares = []
+        for stored in (self._pairs.changed, self._pairs.unclear):
+            part = turned(stored[rows].astype(np.float32) / 255.0, turn)
+            shares.append(part.reshape(len(rows), -1, fine, step, fine, step).mean(axis=(3, 5)))
+        changed, unclear = shares
+        cells = np.where(changed > _CELL_SHARE, 1.0, np.where(changed + unclear < _CELL_SHARE / 6, 0.0, -1.0))
+        blocks = cells.reshape(len(rows), -1, along, SUB_CELLS, along, SUB_CELLS).transpose(0, 2, 4, 1, 3, 5)
+        return np.ascontiguousarray(blocks.reshape(len(rows), along * along, -1), dtype=np.float32)
+
+
+def padded(answers: list[tuple[list[int], list[int]]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Ids and targets of prompts with their answers, padded on the right, shape (n, tokens) each."""
+    longest = max(len(prompt) + len(answer) for prompt, answer in answers)
+    ids = np.full((len(answers), longest), PAD, dtype=np.int64)
+    targets = np.full_like(ids, IGNORED)
+    for k, (prompt, answer) in enumerate(answers):
+        end = len(prompt) + len(answer)
+        ids[k, :end] = prompt + answer
+        targets[k, len(prompt) : end] = answer
+    return ids, targets
+
+
+# -------------------------------------------------------------------- augmentation
+
+
+def turned(planes: NDArray[Any], turn: int) -> NDArray[Any]:
+    """One of the eight turns and reflections of the last two axes; 0 leaves them."""
+    found = np.rot90(planes, turn % 4, (-2, -1))
+    return np.flip(found, -1) if turn >= 4 else found
+
+
+def _turned_cells(turn: int) -> NDArray[np.int64]:
+    """Where each of the nine cells goes, shape (9,)."""
+    place = np.empty(9, dtype=np.int64)
+    place[turned(_NINE, turn).ravel()] = np.arange(9)
+    return place
+
+
+def turned_box(box: NDArray[np.float32], turn: int) -> list[float]:
+    """A box (left, top, right, bottom) after a turn. [-]"""
+    left, top, right, bottom = (float(value) for value in box)
+    for _ in range(turn % 4):
+        left, top, right, bottom = top, 1.0 - right, bottom, 1.0 - left
+    if turn >= 4:
+        left, right = 1.0 - right, 1.0 - left
+    return [left, top, right, bottom]
+
+
+def _shown(
+    codes: NDArray[np.uint8], composite: Composite, display: bool, rng: np.random.Generator | None
+) -> NDArray[np.float32]:
+    """What a model sees of stored pictures (n, 2, 3, rows, columns), from 0 to 255.
+
+    Light differs by up to 8 % between scenes and by 3 % between dates and bands; a display's stretch varies widely,
+    for pictures without calibration come with anybody's.
+    """
+    n = len(codes)
+
+    def uneven(spread: float, *shape: int) -> NDArray[np.float32]:
+        if rng is None:
+            return np.ones((n, *shape, 1, 1), dtype=np.float32)
+        return rng.uniform(1.0 - spread, 1.0 + spread, (n, *shape, 1, 1)).astype(np.float32)
+
+    if not display:
+        gain = uneven(0.08, 1, 3) * uneven(0.03, 2, 3)
+        return np.clip(codes.astype(np.float32) * gain, 0.0, 255.0)
+    top, power = np.full((n, 1, 1, 1, 1), composite.top), np.full((n, 1, 1, 1, 1), composite.power)
+    if rng is not None:
+        top = rng.uniform(0.18, 0.45, (n, 1, 1, 1, 1))
+        power = rng.uniform(0.6, 1.1, (n, 1, 1, 1, 1))
+    reflectance = np.float32(TOP) * (codes.astype(np.float32) / np.float32(255.0)) ** 2
+    light = uneven(0.06, 2, 1) * uneven(0.04, 2, 3) / top.astype(np.float32)
+    return np.asarray(255.0 * np.clip(reflectance * light, 0.0, 1.0) ** power, dtype=np.float32)
+
+
+def _at_side(pictures: NDArray[np.float32], side_px: int) -> NDArray[np.float32]:
+    n, rows, _, depth = pictures.shape
+    if rows == side_px:
+        return pictures
+    step = rows // side_px
+    blocks = pictures.reshape(n, side_px, step, side_px, step, depth)
+    return np.asarray(blocks.mean(axis=(2, 4)), dtype=np.float32)

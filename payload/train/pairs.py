@@ -1,0 +1,185 @@
+"""Training pairs of the generated world, kept as memory-mapped arrays: pictures, masks and true fields.
+
+A pair costs some 25 ms to make and is looked at many times, so pairs are made once, in shards, on all cores asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flightsim.domain import SCHEMA_IDS
+from flightsim.rng import stream
+
+from ..tasks.change import CELLS
+
+#: Reflectance is kept as its square root in 8 bits, full scale at 0.8: finer than the sensor's noise where it is dark.
+TOP = 0.8
+#: Cells of the stored masks along a side.
+GRID = 16
+#: Stated share of positives of each schema, mean cloud cover of the new pictures, and the most that may be hidden. [-]
+PREVALENCE, CLOUD, MOST_HIDDEN = 0.10, 0.06, 0.35
+#: Share of the tiles without any event that is kept. [-]
+QUIET_SHARE = 0.5
+
+_SCHEMAS = len(SCHEMA_IDS)
+_LAYOUT: dict[str, tuple[tuple[int, ...], str]] = {
+    "pictures": ((2, 6, 128, 128), "uint8"),
+    "changed": ((_SCHEMAS, GRID, GRID), "uint8"),
+    "unclear": ((_SCHEMAS, GRID, GRID), "uint8"),
+    "positive": ((_SCHEMAS,), "bool"),
+    "labelled": ((_SCHEMAS,), "bool"),
+    "increase": ((_SCHEMAS,), "bool"),
+    "severity": ((_SCHEMAS,), "uint8"),
+    "share": ((_SCHEMAS,), "float32"),
+    "where": ((_SCHEMAS,), "uint8"),
+    "box": ((_SCHEMAS, 4), "float32"),
+}
+#: Severities in the order of their numbers.
+SEVERITIES = ("none", "low", "moderate", "severe")
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs with their truth; the first axis of every array is the pair.
+
+    ``pictures`` (n, 2, 6, rows, columns): before and after, bands B02 B03 B04 B08 B11 B12, square root of
+    reflectance / 0.8 in 255 steps. ``changed``, ``unclear`` (n, 7, 16, 16): share of each cell's pixels in 255 steps.
+    ``positive``, ``labelled``, ``increase``, ``severity``, ``share``, ``where`` (n, 7) and ``box`` (n, 7, 4): fields.
+    """
+
+    pictures: Sequence[NDArray[np.uint8]]
+    offsets: NDArray[np.int64]
+    changed: NDArray[np.uint8]
+    unclear: NDArray[np.uint8]
+    positive: NDArray[np.bool_]
+    labelled: NDArray[np.bool_]
+    increase: NDArray[np.bool_]
+    severity: NDArray[np.uint8]
+    share: NDArray[np.float32]
+    where: NDArray[np.uint8]
+    box: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.positive)
+
+    def look(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Pictures of some pairs, shape (len(rows), 2, 6, rows, columns)."""
+        shard = np.searchsorted(self.offsets, rows, side="right") - 1
+        return np.stack([self.pictures[k][row - self.offsets[k]] for k, row in zip(shard, rows, strict=True)])
+
+
+def make_shard(folder: Path, region: str, seed: int, number: int, blocks: int) -> int:
+    """Make a shard of some blocks unless it is there, and give its number of pairs. Equal arguments, equal pairs."""
+    done = folder / f"{region}-{seed}-{number:03d}"
+    if (done / "done.json").is_file():
+        return int(json.loads((done / "done.json").read_text())["pairs"])
+    rows = list(_sampled(region, seed, number, blocks))
+    done.mkdir(parents=True, exist_ok=True)
+    for name, (shape, dtype) in _LAYOUT.items():
+        array = np.array([row[name] for row in rows], dtype=dtype).reshape(len(rows), *shape)
+        np.save(done / f"{name}.npy", array, allow_pickle=False)
+    partial = done / "done.json.partial"
+    partial.write_text(json.dumps({"pairs": len(rows)}))
+    os.replace(partial, done / "done.json")
+    return len(rows)
+
+
+def _sampled(region: str, seed: int, number: int, blocks: int) -> Iterator[dict[str, Any]]:
+    from flightsim.scenes.synthetic import truth
+    from flightsim.scenes.synthetic.sampling import sample_world
+
+    source, plan, table = sample_world(
+        blocks, seed * 100_003 + number, region=region, prevalence=PREVALENCE, cloud_fraction=CLOUD
+    )
+    keep_quiet = stream(seed, f"train/quiet/{region}/{number}").random(len(plan)) < QUIET_SHARE
+    for row in range(len(plan)):
+        positive = table.changed[row] & table.labelled[row]
+        if source.hidden_fraction(row) > MOST_HIDDEN or not (positive.any() or keep_quiet[row]):
+            continue
+        pair = source.pair(row)
+        assert pair.before is not None
+        found = source.change(row)
+        yield {
+            "pictures": np.stack([_coded(tile.image) for tile in (pair.before, pair.after)]),
+            "changed": _cells(found.changed),
+            "unclear": _cells(found.unclear),
+            "positive": positive,
+            "labelled": table.labelled[row],
+            **_fields(found, truth),
+        }
+
+
+def _coded(image: Any) -> NDArray[np.uint8]:
+    share = np.clip(np.nan_to_num(image.reflectance()) / np.float32(TOP), 0, 1)
+    return np.asarray(np.sqrt(share) * 255.0 + 0.5, dtype=np.uint8)
+
+
+def _cells(masks: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    count, rows, cols = masks.shape
+    blocks = masks.reshape(count, GRID, rows // GRID, GRID, cols // GRID)
+    return np.asarray(blocks.mean(axis=(2, 4)) * 255.0 + 0.5, dtype=np.uint8)
+
+
+def _fields(found: Any, truth: Any) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        name: np.zeros(shape, dtype=dtype)
+        for name, (shape, dtype) in _LAYOUT.items()
+        if name in ("increase", "severity", "share", "where", "box")
+    }
+    for k, schema in enumerate(SCHEMA_IDS):
+        mask = found.masks[schema]
+        count = int(np.count_nonzero(mask))
+        if not count:
+            continue
+        share = count / mask.size
+        fields["increase"][k] = found.direction(schema) == "increase"
+        fields["severity"][k] = SEVERITIES.index(truth.severity(schema, share, count))
+        fields["share"][k] = share
+        fields["where"][k] = CELLS.index(truth.where(mask))
+        fields["box"][k] = truth.box(mask)
+    return fields
+
+
+def make_pairs(
+    folder: Path,
+    region: str,
+    seed: int,
+    shards: int,
+    blocks: int,
+    processes: int,
+    told: Callable[[int], None] | None = None,
+) -> int:
+    """Make the shards that are missing, on some processes, and give the number of pairs.
+
+    ``told`` gets the number of finished shards.
+    """
+    from joblib import Parallel, delayed
+
+    jobs = (delayed(make_shard)(folder, region, seed, number, blocks) for number in range(shards))
+    total = 0
+    for done, count in enumerate(Parallel(n_jobs=processes, return_as="generator")(jobs), 1):
+        total += count
+        if told is not None:
+            told(done)
+    return total
+
+
+def load_pairs(folder: Path, region: str, seed: int, shards: int) -> Pairs:
+    """Pairs of finished shards; pictures stay on disk until they are looked at."""
+    places = [folder / f"{region}-{seed}-{number:03d}" for number in range(shards)]
+    pictures = [np.load(place / "pictures.npy", mmap_mode="r") for place in places]
+    counts = np.array([len(part) for part in pictures])
+    rest = {
+        name: np.concatenate([np.load(place / f"{name}.npy") for place in places])
+        for name in _LAYOUT
+        if name != "pictures"
+    }
+    return Pairs(pictures, np.concatenate([[0], np.cumsum(counts)[:-1]]), **rest)

@@ -1,0 +1,90 @@
+"""Settings of a training run, and which of them the shipped model was made with: the defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from flightsim.domain import SCHEMA_IDS
+from flightsim.protocols import PluginConfig
+
+from .model import ModelSize
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Stage = Literal["base", "adapter"]
+
+
+class StageSettings(PluginConfig):
+    """One stage: the base learns to see and to answer in words, the adapter to answer in JSON."""
+
+    samples: Annotated[int, Field(ge=1)]
+    """Questions looked at."""
+    learning_rate: Annotated[float, Field(gt=0, le=0.1)] = 2e-3
+    """Largest learning rate; 100 steps of warm-up, then a cosine down to 3 %."""
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.05
+    """Decay of matrices, embeddings of positions left out."""
+    dense_weight: Annotated[float, Field(ge=0, le=10)] = 1.0
+    """Weight of the dense auxiliary loss: which cells of the new picture changed, by schema."""
+    copy_weight: Annotated[float, Field(ge=0, le=10)] = 0.0
+    """Weight of repeating a verdict's text, which shows the base every token that the adapter will need."""
+
+
+class LoraSettings(PluginConfig):
+    """The adapter. Its targets lie in the language model only: llama.cpp's adapters cover nothing else."""
+
+    rank: Annotated[int, Field(ge=1, le=256)] = 16
+    """Rank of the update."""
+    alpha: Annotated[int, Field(gt=0, le=1024)] = 32
+    """Scale of the update is alpha / rank."""
+    targets: str = r".*language_model.*\.(q_proj|k_proj|v_proj|out_proj|in_proj|w1|w2|w3)"
+    """Pattern of the layers' names."""
+
+
+class TrainSettings(PluginConfig):
+    """Everything that the weights follow from, beside the version of the world."""
+
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of pairs, weights, questions and augmentation."""
+    size: ModelSize = ModelSize()
+    """Size of the model."""
+    shards: Annotated[int, Field(ge=1)] = 44
+    """Shards of training pairs."""
+    shard_blocks: Annotated[int, Field(ge=1)] = 20
+    """Blocks of 64 tiles in a shard; some 42 tiles of a block are kept."""
+    batch: Annotated[int, Field(ge=1, le=4096)] = 32
+    """Questions of a step in each process."""
+    bf16: bool = True
+    """Whether matrix products run in bfloat16."""
+    base: StageSettings = StageSettings(samples=400_000, copy_weight=0.3)
+    """The base model."""
+    adapter: StageSettings = StageSettings(samples=150_000, dense_weight=0.5)
+    """The adapter on the finished base."""
+    lora: LoraSettings = LoraSettings()
+    """Shape of the adapter."""
+    positive_share: Share = 0.5
+    """Share of questions whose answer is an event. [-]"""
+    hard_share: Share = 0.5
+    """Share of the negatives that show an event of another schema. [-]"""
+    schema_weights: Mapping[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
+    """How often a schema is asked for, relative to the others. Default: 1."""
+    event_weight: Annotated[float, Field(gt=0)] = 1.0
+    """Weight of an event's tokens in the loss, relative to those of ``null``."""
+    true_colour_share: Share = 0.2
+    """Share of the questions that show red, green and blue, as a display would, instead of infrared. [-]"""
+    processes: Annotated[int, Field(ge=1, le=64)] = 2
+    """Processes, one thread each, that share the questions of a step. Other numbers give other weights."""
+
+    def weight_of(self, schema_id: str) -> float:
+        """How often a schema is asked for."""
+        return self.schema_weights.get(schema_id, 1.0)
+
+    def steps(self, stage: StageSettings) -> int:
+        """Steps of a stage."""
+        return max(1, stage.samples // (self.batch * self.processes))
+
+
+def unknown_schemas(settings: TrainSettings) -> list[str]:
+    """Names in ``schema_weights`` that are no schemas."""
+    return [name for name in settings.schema_weights if name not in SCHEMA_IDS]
