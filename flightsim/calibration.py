@@ -223,7 +223,9 @@ def rates_of(status: NDArray[np.int8], truth: TruthTable) -> dict[str, dict[str,
     return found
 
 
-def calibrate(scenario: Scenario, blocks: int | None = None, sides: Sequence[int] = SIDES) -> dict[str, Any]:
+def calibrate(
+    scenario: Scenario, blocks: int | None = None, sides: Sequence[int] = SIDES, region: str = "train"
+) -> dict[str, Any]:
     """The calibration of a scenario's payload on labelled pairs, ready for its profile.
 
     Half of the clusters are fitted, the other half gives the scores. The rates on tiles and, where there are
@@ -232,16 +234,18 @@ def calibrate(scenario: Scenario, blocks: int | None = None, sides: Sequence[int
     Parameters
     ----------
     blocks
-        Blocks of 64 tiles from the generated world's regions for training; by default the scenario's own pairs.
+        Blocks of 64 tiles from one part of the generated world; by default the scenario's own pairs.
     sides
         Longer sides of the thumbnails. [px]
+    region
+        The part that blocks are taken from: train, validation or test.
 
     Raises
     ------
     InputError
         The payload cannot look at these scenes, or there are too few answers to fit.
     """
-    pairs = gather(scenario) if blocks is None else sample(scenario, blocks)
+    pairs = gather(scenario) if blocks is None else sample(scenario, blocks, region)
     schemas, radio = pairs.truth.schemas, scenario.craft[0].radio.thumbnail
     shown = [side for side in sides if pairs.looks_at_pixels and side <= pairs.longest_px]
     found = pairs.answers([None, *((side, radio.codec, radio.quality) for side in shown)])
@@ -252,7 +256,8 @@ def calibrate(scenario: Scenario, blocks: int | None = None, sides: Sequence[int
         "thumbnail": {str(how[0]): rates_of(seen, pairs.truth) for how, (seen, _) in coded.items() if how is not None},
     }
     answers = answers_of(status, confidence, pairs.truth, scenario.seed)
-    where = scenario.name if blocks is None else f"{blocks} blocks of the regions for training"
+    part = "training" if region == "train" else region
+    where = scenario.name if blocks is None else f"{blocks} blocks of the regions for {part}"
     source = f"{where}: scenes {scenario.scenes.use}, seed {scenario.seed}, {len(pairs)} pairs"
     by_schema = {schema: answers.where(answers.schema == column) for column, schema in enumerate(schemas)}
     return {

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import functools
-import json
 import os
 import signal
-import sys
-import time
-from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import click
 
-from .errors import FlightsimError, InputError, MissingExtra, ScenarioError
-
-SCENARIO = click.argument("file", metavar="FILE")
-SETTINGS = click.option(
-    "--set", "settings", multiple=True, metavar="PATH=VALUE", help="Change one value, such as link.payload_share=0.5."
+from .cli_common import (
+    AS_JSON,
+    INTERRUPTED,
+    SCENARIO,
+    SETTINGS,
+    LazyGroup,
+    print_json,
+    print_table,
+    progress_bar,
+    settings_of,
+    told,
 )
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-
-
-_INTERRUPTED = "interrupted; what was written is no finished run"
+from .errors import InputError, ScenarioError
 
 
 def entry() -> None:
@@ -35,55 +33,18 @@ def entry() -> None:
     """
 
     def stop(*_: object) -> None:
-        os.write(2, f"{_INTERRUPTED}\n".encode())
+        os.write(2, f"{INTERRUPTED}\n".encode())
         os._exit(130)
 
     signal.signal(signal.SIGINT, stop)
     main()
 
 
-def _told(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Our errors become their message on stderr and an exit code; a traceback is a defect."""
-
-    @functools.wraps(command)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return command(*args, **kwargs)
-        except (InputError, MissingExtra) as error:
-            click.echo(str(error), err=True)
-            raise SystemExit(2) from None
-        except FlightsimError as error:
-            click.echo(f"the run failed: {error}", err=True)
-            raise SystemExit(1) from None
-        except BrokenPipeError:
-            # The reader of the pipe has gone (`| head`); Python would complain once more at exit.
-            sys.stdout = None
-            raise SystemExit(0) from None
-        except OSError as error:
-            where = f" '{error.filename}'" if error.filename else ""
-            click.echo(f"the file system said no{where}: {error.strerror or error}", err=True)
-            raise SystemExit(2) from None
-        except KeyboardInterrupt:
-            click.echo(_INTERRUPTED, err=True)
-            raise SystemExit(130) from None
-
-    return wrapped
-
-
-def _print_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=2, allow_nan=False))
-
-
-def _table(rows: Sequence[dict[str, Any]], columns: Sequence[tuple[str, str, Callable[[Any], str]]]) -> None:
-    """Aligned columns of (key, heading, format)."""
-    cells = [[heading for _, heading, _ in columns]]
-    cells += [[form(row[key]) for key, _, form in columns] for row in rows]
-    widths = [max(len(line[k]) for line in cells) for k in range(len(columns))]
-    for line in cells:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    elsewhere={"evaluate": "flightsim.evaluation.command:evaluate", "profile": "flightsim.profiling:profile"},
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(metadata.version("flightsim"), prog_name="flightsim")
 def main() -> None:
     """What should a satellite send down? Simulates orbit, tiles, verdicts, policy and downlink.
@@ -96,7 +57,7 @@ def main() -> None:
 @click.argument("name", required=False)
 @click.option("--from", "source", default="default", show_default=True, help="Shipped scenario to copy.")
 @click.option("--list", "listing", is_flag=True, help="List the shipped scenarios with their questions.")
-@_told
+@told
 def new(name: str | None, source: str, listing: bool) -> None:
     """Copy a shipped scenario to NAME.yaml to start from: `flightsim new mine --from default`."""
     from .scenario import shipped_scenarios
@@ -127,7 +88,7 @@ def new(name: str | None, source: str, listing: bool) -> None:
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @SETTINGS
 @AS_JSON
-@_told
+@told
 def validate(files: tuple[str, ...], settings: tuple[str, ...], as_json: bool) -> None:
     """Check scenarios; every fault at once as file:line: `flightsim validate mine.yaml`."""
     from .scenario import load_scenario
@@ -148,7 +109,7 @@ def validate(files: tuple[str, ...], settings: tuple[str, ...], as_json: bool) -
             if not as_json:
                 click.echo(str(error), err=True)
     if as_json:
-        _print_json({"ok": not faults, "faults": faults})
+        print_json({"ok": not faults, "faults": faults})
     if faults:
         raise SystemExit(2)
 
@@ -157,7 +118,7 @@ def validate(files: tuple[str, ...], settings: tuple[str, ...], as_json: bool) -
 @SCENARIO
 @SETTINGS
 @AS_JSON
-@_told
+@told
 def passes(file: str, settings: tuple[str, ...], as_json: bool) -> None:
     """List contact windows, booked or not: `flightsim passes default`."""
     from .contacts import contacts_for, passes_rows
@@ -166,10 +127,10 @@ def passes(file: str, settings: tuple[str, ...], as_json: bool) -> None:
     scenario = load_scenario(file, settings)
     rows = passes_rows(scenario, contacts_for(scenario))
     if as_json:
-        _print_json(rows)
+        print_json(rows)
         return
     flag = {True: "yes", False: "-"}
-    _table(
+    print_table(
         [{**row, "cut": row["truncated_start"] or row["truncated_end"]} for row in rows],
         [
             ("spacecraft", "spacecraft", str),
@@ -188,23 +149,6 @@ def passes(file: str, settings: tuple[str, ...], as_json: bool) -> None:
     click.echo(f"{len(rows)} passes, {booked} booked", err=True)
 
 
-def _progress(quiet: bool) -> tuple[Callable[[float], None] | None, Callable[[], None]]:
-    """A bar on a terminal for what takes longer than two seconds, nothing in a pipe."""
-    if quiet or not sys.stderr.isatty():
-        return None, lambda: None
-    started, bar, shown = time.monotonic(), click.progressbar(length=100, label="flying", file=sys.stderr), [-1]
-
-    def step(share: float) -> None:
-        if shown[0] < 0 and time.monotonic() - started > 2.0:
-            bar.__enter__()
-            shown[0] = 0
-        if shown[0] >= 0:
-            bar.update(int(100 * share) - shown[0])
-            shown[0] = int(100 * share)
-
-    return step, lambda: bar.__exit__(None, None, None) if shown[0] >= 0 else None
-
-
 @main.command()
 @SCENARIO
 @click.option("--policy", help="Another policy, by name or ./file.py:Class, with its default settings.")
@@ -216,7 +160,7 @@ def _progress(quiet: bool) -> tuple[Callable[[float], None] | None, Callable[[],
 )
 @AS_JSON
 @click.option("--quiet", is_flag=True, help="No progress bar.")
-@_told
+@told
 def run(
     file: str, policy: str | None, seed: int | None, settings: tuple[str, ...], out: Path | None, resume: bool,
     as_json: bool, quiet: bool,
@@ -235,7 +179,7 @@ def run(
         _print_run(*kept, folder, as_json)
         click.echo("this run was finished before; nothing was flown", err=True)
         return
-    step, close = _progress(quiet)
+    step, close = progress_bar(quiet)
     try:
         result = runs.run(scenario, out=folder, progress=step)
     finally:
@@ -250,7 +194,7 @@ def _print_run(metrics: dict[str, Any], context: dict[str, Any], folder: Path, a
     from .summary import summary_lines
 
     if as_json:
-        _print_json({**metrics, "run_folder": str(folder)})
+        print_json({**metrics, "run_folder": str(folder)})
         return
     for line in summary_lines(metrics, context):
         click.echo(line)
@@ -275,7 +219,7 @@ def _print_run(metrics: dict[str, Any], context: dict[str, Any], folder: Path, a
     help="With --calibrate: so many blocks of 64 generated tiles from the regions for training, instead of the flight.",
 )
 @AS_JSON
-@_told
+@told
 def perceive(file: str, settings: tuple[str, ...], fitted: Path | None, blocks: int | None, as_json: bool) -> None:
     """Let the payload look at every pair once, store and score its verdicts: `flightsim perceive real-images`."""
     from . import perceived
@@ -290,7 +234,7 @@ def perceive(file: str, settings: tuple[str, ...], fitted: Path | None, blocks: 
         block = calibration.calibrate(scenario, blocks)
         calibration.write(fitted, block)
         if as_json:
-            _print_json(block)
+            print_json(block)
             return
         for line in calibration.lines_of(block):
             click.echo(line)
@@ -298,7 +242,7 @@ def perceive(file: str, settings: tuple[str, ...], fitted: Path | None, blocks: 
         return
     result = perceived.perceive(scenario)
     if as_json:
-        _print_json(result.as_dict())
+        print_json(result.as_dict())
         return
     for line in result.table_lines():
         click.echo(line)
@@ -306,7 +250,7 @@ def perceive(file: str, settings: tuple[str, ...], fitted: Path | None, blocks: 
 
 @main.command()
 @click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
-@_told
+@told
 def report(run_folder: Path) -> None:
     """Write report.html into a run folder: `flightsim report runs/default-budgeted-s7-...`."""
     from .report import write_report
@@ -316,7 +260,7 @@ def report(run_folder: Path) -> None:
 
 @main.command()
 @AS_JSON
-@_told
+@told
 def plugins(as_json: bool) -> None:
     """List what is found, and from where."""
     from . import registry
@@ -326,9 +270,9 @@ def plugins(as_json: bool) -> None:
         for entry in registry.entries()
     ]
     if as_json:
-        _print_json({"rows": rows})
+        print_json({"rows": rows})
         return
-    _table(rows, [(key, key, str) for key in ("kind", "name", "target", "distribution")])
+    print_table(rows, [(key, key, str) for key in ("kind", "name", "target", "distribution")])
     for (kind, name), entries in registry.duplicates().items():
         owners = ", ".join(entry.distribution for entry in entries)
         click.echo(f"{kind} '{name}' is offered by {owners}: uninstall all but one", err=True)
@@ -339,20 +283,15 @@ def plugins(as_json: bool) -> None:
 @click.option("--kind", help="policies, payloads, links, scenes or faults, where a name is not clear.")
 @click.option("--with", "settings", metavar="JSON", help='Settings, such as \'{"command": ["perl", "surest.pl"]}\'.')
 @AS_JSON
-@_told
+@told
 def check(name: str, kind: str | None, settings: str | None, as_json: bool) -> None:
     """Check a plug-in against its contract: `flightsim check ./my_policy.py:MyPolicy`."""
     from .testing import check_plugin
 
-    try:
-        given = json.loads(settings) if settings else None
-    except ValueError as error:
-        raise InputError(f"--with is no JSON: {error}.") from None
-    if given is not None and not isinstance(given, dict):
-        raise InputError('--with must be a JSON object, such as {"min_confidence": 0.7}.')
+    given = settings_of(settings)
     results = check_plugin(name, kind, Path.cwd(), given)
     if as_json:
-        _print_json({"rows": [{"name": r.name, "ok": r.ok, "detail": r.detail} for r in results]})
+        print_json({"rows": [{"name": r.name, "ok": r.ok, "detail": r.detail} for r in results]})
     else:
         for result in results:
             click.echo(f"{'ok  ' if result.ok else 'FAIL'}  {result.name}: {result.detail}")
@@ -361,7 +300,7 @@ def check(name: str, kind: str | None, settings: str | None, as_json: bool) -> N
 
 
 @main.command()
-@_told
+@told
 def doctor() -> None:
     """Look for problems of the installation."""
     from .doctor import findings
