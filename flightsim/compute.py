@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
+from typing import Any
 
 from . import resources
 from .errors import InputError
@@ -21,15 +22,31 @@ def resolve(compute: Compute) -> Compute:
     """
     if compute.use is None:
         return compute
-    path = resources.folder("compute") / f"{compute.use}.json"
-    known = sorted(p.stem for p in path.parent.glob("*.json"))
-    if compute.use not in known:
-        near = difflib.get_close_matches(compute.use, known, 1)
-        hint = f" Did you mean '{near[0]}'?" if near else ""
-        raise InputError(f"compute.use is '{compute.use}'; allowed are {', '.join(known)}.{hint}")
-    profile = json.loads(path.read_text(encoding="utf-8"))
+    profile = _profile(compute.use)
     given = {name: value for name, value in compute.model_dump().items() if value is not None}
     return Compute.model_validate({**profile["settings"], **given})
+
+
+def title(name: str) -> str:
+    """What a shipped profile stands for: the computer, and the model that its seconds belong to.
+
+    Raises
+    ------
+    InputError
+        No shipped profile has that name.
+    """
+    return str(_profile(name)["title"])
+
+
+def _profile(name: str) -> dict[str, Any]:
+    path = resources.folder("compute") / f"{name}.json"
+    known = sorted(p.stem for p in path.parent.glob("*.json"))
+    if name not in known:
+        near = difflib.get_close_matches(name, known, 1)
+        hint = f" Did you mean '{near[0]}'?" if near else ""
+        raise InputError(f"compute.use is '{name}'; allowed are {', '.join(known)}.{hint}")
+    profile: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return profile
 
 
 class Processor:

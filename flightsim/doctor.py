@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import re
 import sys
 from dataclasses import dataclass
@@ -9,11 +10,13 @@ from importlib import metadata
 from pathlib import Path
 
 from . import registry, resources
-from .errors import MissingExtra, PluginError
-from .store import FILE, cache_folder
+from .errors import InputError, MissingExtra, PluginError
+from .store import LIMIT, LookStore, cache_folder
 from .units import bytes_text
 
-_REQUIREMENT = re.compile(r"^([A-Za-z0-9._-]+)\s*(?:>=\s*([0-9.]+))?")
+_REQUIREMENT = re.compile(r"^([A-Za-z0-9._-]+)\s*(?:(>=|==)\s*([0-9.]+))?")
+#: What Linux says of its processors.
+_CPU_INFO = Path("/proc/cpuinfo")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +29,7 @@ class Finding:
 
 
 def findings() -> list[Finding]:
-    """Python, packages, plug-ins, shipped folders, the common package names, the cache."""
+    """Python, packages, the processor, plug-ins, shipped folders, the common package names, the cache."""
     rows = [Finding("Python", sys.version_info >= (3, 11), f"{sys.version.split()[0]}; flightsim needs 3.11 or newer")]
     try:
         wanted = metadata.requires("flightsim") or []
@@ -34,6 +37,7 @@ def findings() -> list[Finding]:
         rows.append(Finding("flightsim", False, "has no package metadata; run `pip install -e .`"))
         wanted = []
     rows += [_requirement(text) for text in wanted if "extra ==" not in text]
+    rows.append(processor())
     rows += [_owner(name) for name in registry.COMMON_NAMES]
     rows += [_folder(name) for name in ("schemas", "scenarios", "land", "stations", "orbits", "compute", "archive")]
     rows += _plugins()
@@ -43,18 +47,39 @@ def findings() -> list[Finding]:
 
 def _requirement(text: str) -> Finding:
     match = _REQUIREMENT.match(text)
-    name, least = (match[1], match[2]) if match is not None else (text, None)
+    name, how, least = (match[1], match[2], match[3]) if match is not None else (text, None, None)
     try:
         have = metadata.version(name)
     except metadata.PackageNotFoundError:
         return Finding(name, False, f"not installed; pip install '{text}'")
     if least is not None and _numbers(have) < _numbers(least):
         return Finding(name, False, f"{have} is too old; pip install '{text}'")
+    if how == "==" and _numbers(have) != _numbers(least or ""):
+        return Finding(name, False, f"{have} is another version than the one that is tested; pip install '{text}'")
     return Finding(name, True, f"{have} (wanted: {text})")
 
 
 def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
+
+
+def processor(machine: str | None = None, told: Path = _CPU_INFO) -> Finding:
+    """Whether the processor has what the wheel of llama.cpp was built for: AVX2 on x86-64, nothing elsewhere."""
+    machine = (machine or platform.machine()).lower()
+    if machine not in ("x86_64", "amd64"):
+        return Finding("processor", True, machine or "unknown")
+    try:
+        flags = re.search(r"^flags\s*:(.*)$", told.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
+    except OSError:
+        flags = None
+    if flags is None:
+        return Finding("processor", True, f"{machine}; whether it has AVX2, which llama.cpp needs, could not be seen")
+    if "avx2" in flags[1].split():
+        return Finding("processor", True, f"{machine} with AVX2, as llama.cpp needs")
+    return Finding(
+        "processor", False,
+        f"{machine} without AVX2: llama.cpp's wheel does not run; fly payload vlm with engine: transformers",
+    )  # fmt: skip
 
 
 def _owner(name: str) -> Finding:
@@ -113,6 +138,10 @@ def _cache() -> Finding:
         probe.unlink()
     except OSError as error:
         return Finding("cache", False, f"{folder} cannot be written ({error.strerror}); set FLIGHTSIM_CACHE")
-    store = folder / FILE
-    kept = store.stat().st_size if store.is_file() else 0
-    return Finding("cache", True, f"{folder}, {bytes_text(kept)}; it grows with each new world and may be deleted")
+    try:
+        store = LookStore(folder)
+        kept, limit = store.size_bytes(), store.limit_bytes
+    except InputError as error:
+        return Finding("cache", False, str(error))
+    size = f"{bytes_text(kept)} of at most {bytes_text(limit)} ({LIMIT})"
+    return Finding("cache", True, f"{folder}, {size}; what was not used for longest goes first")

@@ -11,19 +11,22 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from . import registry
-from .domain import Action, Plan, ProductSpec
+from .domain import Action, Plan, ProductSpec, TilePair, Verdict
 from .errors import FlightsimError
-from .perception import pair_digest
+from .perception import lasting, pair_digest
 from .protocols import PayloadBackend, SceneSource
 from .scenario.models import Radio, Scenario
 from .sizing import Sizer
-from .store import NumberCache, VerdictCache
+from .store import NumberCache, VerdictCache, cache_folder
+
+Found = TypeVar("Found")
 
 #: Pairs that a worker takes at a time.
 _CHUNK = 32
@@ -41,6 +44,7 @@ class _Task:
     payload: tuple[str, str, Path]  # name, settings as JSON, folder
     schemas: tuple[str, ...]
     thumbnail_sides: tuple[int, ...]
+    store: Path
 
 
 @lru_cache(maxsize=2)
@@ -82,11 +86,13 @@ def look_at_all(
     settings = json.dumps(dict(scenario.payload.with_), default=str)
     task = _Task(
         scenes, plan, scenario.craft[0].radio, (scenario.payload.use, settings, scenario.folder), schemas,
-        tuple(thumbnail_sides),
+        tuple(thumbnail_sides), cache_folder(),
     )  # fmt: skip
     rows = _unknown(task, payload)
     if not len(rows):
         return
+    # Visits of a place one after the other: its land is made once for them.
+    rows = rows[np.lexsort((plan.time_s[rows], plan.place_key[rows], plan.block_key[rows]))]
     chunks = [rows[k : k + _CHUNK].tolist() for k in range(0, len(rows), _CHUNK)]
     jobs = jobs or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else jobs or os.cpu_count() or 1
     if jobs == 1 or len(rows) < WORTH_WORKERS:
@@ -99,7 +105,10 @@ def look_at_all(
     from joblib import Parallel, delayed
 
     for done, _ in enumerate(
-        Parallel(n_jobs=jobs, return_as="generator_unordered")(delayed(_look)(task, chunk) for chunk in chunks), 1
+        Parallel(n_jobs=jobs, return_as="generator_unordered")(
+            delayed(_look_elsewhere)(task, chunk) for chunk in chunks
+        ),
+        1,
     ):
         if progress is not None:
             progress(done / len(chunks))
@@ -125,30 +134,60 @@ def _unknown(task: _Task, payload: PayloadBackend) -> np.ndarray[tuple[int], np.
     return np.flatnonzero(missing)
 
 
+def _look_elsewhere(task: _Task, rows: Sequence[int]) -> None:
+    """Look at some rows in a worker, which may be older than the environment that names the store."""
+    os.environ["FLIGHTSIM_CACHE"] = str(task.store)
+    _look(task, rows)
+
+
 def _look(task: _Task, rows: Sequence[int], payload: PayloadBackend | None = None) -> None:
     """Look at some rows and store what is seen."""
     payload = payload or _open_payload(*task.payload)
     estimate = getattr(payload, "cloud_fraction", None)
     verdicts, clouds = VerdictCache(payload.fingerprint), NumberCache(cloud_kind(payload))
     sizer = Sizer(task.scenes, task.plan, task.radio)
-    for row in rows:
-        pair = task.scenes.pair(row)
-        digest = pair_digest(pair)
-        try:
-            cloud = estimate(pair) if estimate is not None else None
-            answers = payload.assess_many([pair], task.schemas) if task.schemas else []
-        except FlightsimError:
-            raise
-        except Exception:
-            # Foreign code may raise anything. The flight asks again, pair by pair, and tells it.
-            answers, digest = [], ""
-        if digest:
-            if estimate is not None:
-                clouds[digest] = cloud
-            for verdict in answers:
-                verdicts.put(digest, verdict)
-        sizer.picture_bytes(row, Action.TILE)
-        for side in task.thumbnail_sides:
-            sizer.picture_bytes(row, Action.THUMBNAIL, ProductSpec(size_px=side))
+    sides = [ProductSpec(size_px=side) for side in task.thumbnail_sides]
+    # What others found meanwhile is read in one go.
+    sizer.fetch_sizes(rows, Action.TILE)
+    for spec in sides:
+        sizer.fetch_sizes(rows, Action.THUMBNAIL, spec)
+    step = max(1, int(getattr(payload, "pairs_together", 1)))
+    for start in range(0, len(rows), step):
+        pairs = [task.scenes.pair(row) for row in rows[start : start + step]]
+        digests = [pair_digest(pair) for pair in pairs]
+        if estimate is not None:
+            for digest, pair in zip(digests, pairs, strict=True):
+                found = _tried(partial(estimate, pair))
+                if not isinstance(found, Exception):
+                    clouds[digest] = found
+        answers = _answers(payload, pairs, task.schemas) if task.schemas else []
+        for digest, told in zip(digests, answers, strict=False):
+            for verdict in told:
+                if lasting(verdict):
+                    verdicts.put(digest, verdict)
+        for row in rows[start : start + step]:
+            sizer.picture_bytes(row, Action.TILE)
+            for spec in sides:
+                sizer.picture_bytes(row, Action.THUMBNAIL, spec)
     for cache in (verdicts, clouds, sizer):
         cache.save()
+
+
+def _answers(payload: PayloadBackend, pairs: Sequence[TilePair], schemas: tuple[str, ...]) -> list[Sequence[Verdict]]:
+    """Verdicts by pair, asked together; none for a pair at which the payload raises."""
+    found = _tried(partial(payload.assess_many, pairs, schemas))
+    if not isinstance(found, Exception) and len(found) == len(pairs) * len(schemas):
+        return [found[k : k + len(schemas)] for k in range(0, len(found), len(schemas))]
+    if len(pairs) == 1:
+        return [()]
+    return [_answers(payload, [pair], schemas)[0] for pair in pairs]
+
+
+def _tried(call: Callable[[], Found]) -> Found | Exception:
+    """What a call to foreign code gave, or what it raised: the flight asks again, pair by pair, and tells it."""
+    try:
+        return call()
+    except FlightsimError:
+        raise
+    except Exception as error:  # foreign code may raise anything
+        return error

@@ -11,10 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .domain import Look, Plan, TilePair, TruthTable, Verdict, VerdictStatus
-from .errors import InputError
+from .errors import InputError, MissingExtra
 from .protocols import PayloadBackend, SceneSource
 from .rng import hash_at
 from .store import NumberCache, VerdictCache
+
+#: Reasons of an INVALID answer begin so where the engine or server failed: it may answer the next time.
+PASSING = "engine:"
 
 #: Shots answered together. Large enough for array payloads, small enough that a lazy policy wastes little.
 _CHUNK = 64
@@ -25,6 +28,11 @@ def pair_digest(pair: TilePair) -> str:
     images = [tile.image if tile is not None else None for tile in (pair.before, pair.after)]
     parts = [image.digest() if image is not None else "none" for image in images]
     return hashlib.sha256("/".join(parts).encode()).hexdigest()
+
+
+def lasting(verdict: Verdict) -> bool:
+    """Whether the same question would get the same answer again, so that it can be stored."""
+    return verdict.status is not VerdictStatus.INVALID or not verdict.reason.startswith(PASSING)
 
 
 def shot_keys(plan: Plan, seed: int) -> NDArray[np.uint64]:
@@ -148,7 +156,7 @@ class VerdictBook:
     def _assess(self, rows: NDArray[np.int64], schemas: tuple[str, ...]) -> list[tuple[Verdict, ...]]:
         pairs = [self._pair(int(row)) for row in rows]
         if self._cache is None:
-            return self._ask(rows, pairs, schemas)
+            return [verdicts for verdicts, _ in self._ask(rows, pairs, schemas)]
         digests = [pair_digest(pair) for pair in pairs]
         self._cache.fetch(digests)
         stored = [
@@ -158,19 +166,20 @@ class VerdictBook:
         missing = [k for k, found in enumerate(stored) if any(verdict is None for verdict in found)]
         fresh = self._ask(rows[missing], [pairs[k] for k in missing], schemas) if missing else []
         answers: list[tuple[Verdict, ...]] = [tuple(v for v in found if v is not None) for found in stored]
-        for k, verdicts in zip(missing, fresh, strict=True):
+        for k, (verdicts, given) in zip(missing, fresh, strict=True):
             answers[k] = verdicts
-            for verdict in verdicts:
-                if verdict.status is not VerdictStatus.INVALID:
+            for verdict in verdicts if given else ():
+                if lasting(verdict):
                     self._cache.put(digests[k], verdict)
         return answers
 
     def _ask(
         self, rows: NDArray[np.int64], pairs: Sequence[TilePair], schemas: tuple[str, ...]
-    ) -> list[tuple[Verdict, ...]]:
+    ) -> list[tuple[tuple[Verdict, ...], bool]]:
+        """Verdicts by pair, and whether they are the payload's own: where it raised, nobody's are stored."""
         try:
-            return self._call(rows, pairs, schemas)
-        except InputError:
+            return [(verdicts, True) for verdicts in self._call(rows, pairs, schemas)]
+        except (InputError, MissingExtra):
             raise
         except Exception as error:
             # Foreign code may raise anything. Narrow it down to the pair that is to blame.
@@ -179,7 +188,7 @@ class VerdictBook:
             detail = f"{type(error).__name__}: {error}"[:300]
             self._on_failure(int(rows[0]), detail)
             tile = pairs[0].after.id
-            return [tuple(Verdict(tile, schema, VerdictStatus.INVALID, reason=detail) for schema in schemas)]
+            return [(tuple(Verdict(tile, schema, VerdictStatus.INVALID, reason=detail) for schema in schemas), False)]
 
     def _call(
         self, rows: NDArray[np.int64], pairs: Sequence[TilePair], schemas: tuple[str, ...]

@@ -48,7 +48,11 @@ class PayloadBackend(Protocol):
     which policies then see as ``pair.after.cloud_fraction``; ``calibration(schema_id) -> Calibration | None``, what a
     stated confidence is worth on the ground; ``thumbnail_rates(schema_id) -> Mapping[int, tuple[float, float]]``, the
     rates by longer side in pixels when the payload reads a decoded thumbnail on the ground.
-    A confidence is that of the answer given. A NULL that gives a reason was decided from nothing.
+    Optional attributes: ``owner: str``, whose verdicts these are (model, engine, weights, decoding profile);
+    ``clock: str``, whose ``seconds_per_question`` are; ``pairs_together: int``, pairs that it likes to be asked about
+    at a time, 1 where absent.
+    A confidence is that of the answer given. A NULL that gives a reason was decided from nothing. An INVALID answer
+    says why in its reason; it is stored as any other, unless the reason begins with ``engine:``, which may pass.
     """
 
     Config: ClassVar[type[BaseModel]]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import compute, frames, looking, metrics, outputs, readers, registry, runfolder, summary
+from . import compute, frames, looking, metrics, outputs, owners, readers, registry, runfolder, summary
 from .budget import CapacityClock
 from .domain import Action
 from .engine import Craft, fly
@@ -178,7 +178,8 @@ def run(
         payload.close()
         if log_file is not None:
             log_file.close()
-    record.notes.extend(note for note in (*ground.reader.notes, getattr(payload, "calibration_note", "")) if note)
+    told = (*ground.reader.notes, getattr(payload, "calibration_note", ""), *getattr(payload, "notes", ()))
+    record.notes.extend(note for note in told if note)
     context = _context(scenario, world, record, identities, ledger)
     result = RunResult(scenario, values, record, context, folder, ledger.hung is not None, beliefs)
     if folder is not None:
@@ -226,14 +227,11 @@ def simulate(
     keys = shot_keys(plan, scenario.seed)
     book = VerdictBook(payload, scenes.pair, keys, truth, scenario.seed, failed, cache)
     crafts, policies = [], []
-    clock_name = ""
+    clocks: list[owners.Clock] = []
     for index, craft in enumerate(scenario.craft):
         settings = compute.resolve(craft.compute)
-        seconds = settings.seconds_per_question
-        clock_name = f"compute profile {settings.use}" if settings.use else "scenario's compute"
-        if seconds is None:
-            seconds = payload.seconds_per_question
-            clock_name = str(getattr(payload, "clock", scenario.payload.use))
+        clock = owners.clock_of(payload, scenario.payload.use, craft.compute)
+        clocks.append(clock)
         policy, isolated = make_policy(scenario.policy, scenario.policy.use, scenario.folder)
         fallback, _ = make_policy(scenario.policy, scenario.policy.fallback, scenario.folder)
         policies.extend([policy, fallback])
@@ -246,7 +244,7 @@ def simulate(
                 contact_rows=booked,
                 processor=compute.Processor(world.propagators[index].period_s, settings.duty),
                 queue_limit=settings.queue,
-                seconds_per_question=seconds,
+                seconds_per_question=clock.seconds,
                 prefilter_s=settings.prefilter_s or 0.0,
                 load_s=settings.load_s or 0.0,
                 energy_j=settings.energy_j or 0.0,
@@ -282,8 +280,9 @@ def simulate(
         "eye": payload.fingerprint.rpartition("/")[0] or payload.fingerprint,
         "eye_fingerprint": payload.fingerprint,
         "eye_needs_truth": payload.needs_truth,
-        "clock": clock_name,
+        "clock": clocks[-1].name,
         "isolation": "process" if isolated else "inline",
+        **owners.owners(payload, clocks),
     }
     return record, ledger, sizer, identities
 
@@ -346,6 +345,7 @@ def _context(
         "duration_s": record.duration_s,
         "horizon_s": record.horizon_s,
         "failures": failures,
+        "invalid_answers": owners.faults(verdict for told in record.verdicts.values() for verdict in told),
         "skipped": dict(world.plan.skipped),
         "notes": notes,
         **identities,

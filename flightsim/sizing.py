@@ -218,6 +218,16 @@ class Sizer:
             self._files[how] = FileCache("/".join(["file", products.encoders(), *map(str, how)]))
         return self._files[how]
 
+    def fetch_sizes(self, rows: Iterable[int], action: Action, spec: ProductSpec | None = None) -> None:
+        """Read the stored sizes of some rows in one go."""
+        images = [self._image(row) for row in rows]
+        hows = [self._how(image, action, spec) for image in images]
+        for how in dict.fromkeys(hows):
+            digests = [image.digest() for image, its in zip(images, hows, strict=True) if its == how]
+            self._cache_of(how).fetch(digests)
+            if action is Action.THUMBNAIL and how == self._how(images[0], action, None):
+                self._files_of(how).fetch(digests)
+
     def fetch_files(self, rows: Iterable[int]) -> None:
         """Read the stored thumbnails of some rows in one go."""
         images = [self._image(row) for row in rows]

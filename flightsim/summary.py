@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from . import causes
+from . import causes, owners
 from .units import bytes_text, duration_text
 
 MAX_LINES = 15
@@ -39,6 +39,9 @@ def summary_lines(metrics: Mapping[str, Any], context: Mapping[str, Any]) -> lis
         _band_line(metrics),
         _identity_line(metrics, context),
     ]
+    whose = ": ".join(part for part in owners.lines(context) if part)
+    if whose:
+        lines.append(whose)
     skipped = _counts_text(context.get("skipped") or {})
     if skipped:
         lines.append(f"shots the plan left out: {skipped}")
@@ -46,8 +49,10 @@ def summary_lines(metrics: Mapping[str, Any], context: Mapping[str, Any]) -> lis
     if uplink:
         lines.append(f"uplink: {bytes_text(uplink)} of reference pictures, prompts or weights")
     failures = _counts_text(context.get("failures") or {})
-    if failures:
-        lines.append(f"failures: {failures}")
+    faults = _counts_text(context.get("invalid_answers") or {})
+    if failures or faults:
+        parts = (failures, f"invalid answers, counted as none: {faults}" if faults else "")
+        lines.append(f"failures: {'; '.join(part for part in parts if part)}")
     notes = [_one_line(note) for note in context.get("notes") or ()]
     room = MAX_LINES - len(lines)
     if len(notes) > room:

