@@ -1,4 +1,4 @@
-"""Bytes and F1 of the shipped policies on `default`, `weak-eye` and `statistical`, five seeds: the tables of the README."""
+"""Bytes and F1 of the shipped policies on `default`, `weak-eye` and `statistical`, five seeds: the README's tables."""
 
 from __future__ import annotations
 
