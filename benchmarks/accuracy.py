@@ -10,12 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from flightsim import geodesy
+from flightsim import geodesy, light
 from flightsim.contacts import find_passes
 from flightsim.orbit import Propagator
 from flightsim.scenario.models import Orbit, Station
 
 REFERENCE = Path(__file__).resolve().parents[1].parent / "shared" / "reference"
+#: The shadow models of the reference, and ours.
+SHADOWS = {
+    "sun_centre": light.ShadowModel.POINT_SUN,
+    "umbra": light.ShadowModel.UMBRA,
+    "penumbra": light.ShadowModel.PENUMBRA,
+    "umbra_wgs84": light.ShadowModel.UMBRA_OBLATE,
+    "penumbra_wgs84": light.ShadowModel.PENUMBRA_OBLATE,
+}
 
 
 def since(text: str, start: datetime) -> float:
@@ -95,6 +103,49 @@ def eclipses() -> None:
     print(f"shadow edges, point Sun and spherical Earth, n = {count}: {worst:.3f} s")
 
 
+def sunlight() -> None:
+    """Shadow edges and fractions in each model of the reference, and the beta angle."""
+    data, start, craft = load("eclipse")
+    end_s = since(data["window"]["end"], start)
+    for key, model in SHADOWS.items():
+        worst, fraction, count = 0.0, 0.0, 0
+        for satellite in data["satellites"]:
+            propagator = craft[satellite["id"]]
+            rows = satellite["intervals"][key]
+            for span, row in zip(light.eclipses(propagator, 0.0, end_s, model), rows, strict=True):
+                for mine, text in zip(span, (row["entry"], row["exit"]), strict=True):
+                    worst, count = max(worst, abs(mine - since(text, start))), count + 1
+            share = light.eclipse_fraction(propagator, 0.0, end_s, model)
+            fraction = max(fraction, abs(share - satellite["eclipse_fraction"][key]))
+        print(f"shadow edges, {model.value}, n = {count}: {worst:.3f} s, eclipse fraction {fraction:.6f}")
+    betas = [
+        abs(float(light.beta_deg(craft[satellite["id"]], at_s)) - satellite[key])
+        for satellite in data["satellites"]
+        for at_s, key in ((0.0, "beta_deg_start"), (end_s, "beta_deg_end"))
+    ]
+    print(f"beta angle, n = {len(betas)}: {max(betas):.4f} deg")
+
+
+def access() -> None:
+    """Edges of the windows in which a target can be imaged."""
+    data, start, craft = load("ground")
+    window, worst, count = data["overflight_window"], 0.0, 0
+    for (name, propagator), place in itertools.product(craft.items(), data["targets"]):
+        rows = [r for r in data["overflights"] if (r["sat"], r["target"]) == (name, place["id"])]
+        spans = light.access_windows(
+            propagator,
+            place["lat_deg"],
+            place["lon_deg"],
+            window["max_off_nadir_deg"],
+            since(window["start"], start),
+            since(window["end"], start),
+        )
+        for span, row in zip(spans, rows, strict=True):
+            for mine, text in zip(span, (row["start"], row["end"]), strict=True):
+                worst, count = max(worst, abs(mine - since(text, start))), count + 1
+    print(f"access windows, Orekit, n = {count}: {worst:.4f} s")
+
+
 def main() -> None:
     if not REFERENCE.is_dir():
         print("../shared/reference is absent, SKIPPED")
@@ -102,6 +153,8 @@ def main() -> None:
     passes()
     ground()
     eclipses()
+    sunlight()
+    access()
 
 
 if __name__ == "__main__":

@@ -206,6 +206,13 @@ class Propagator:
         sight = along * np.cross(y, z) + cross * y + z
         return geodesy.ground_point(*np.broadcast_arrays(position_km, sight))
 
+    def plane_normal_itrf(self, time_s: ArrayLike) -> Floats:
+        """Direction of the angular momentum of the osculating orbit, in ITRF axes, shape (..., 3). [-]"""
+        time = np.asarray(time_s, dtype=np.float64)
+        # Of the inertial motion: the velocity relative to the turning Earth belongs to another plane.
+        normal = geodesy.unit(np.cross(*self._teme(time)))
+        return geodesy.rotate_z(normal, self._sidereal(time)[0])
+
     def sun_itrf_km(self, time_s: ArrayLike) -> Floats:
         """Geocentric position of the Sun, good to 0.01 deg (``geodesy.sun_of_date_km``), ITRF, shape (..., 3). [km]"""
         time = np.asarray(time_s, dtype=np.float64)

@@ -105,7 +105,7 @@ class LinkModel(Protocol):
     Config: ClassVar[type[BaseModel]]
 
     def rate_bps(self, elevation_deg: NDArray[np.float64], range_km: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Information rate, shape (n,). [bit/s]"""
+        """Information rate, shape (n,). [bit/s] One call holds the samples of one pass, in time order."""
         ...
 
 

@@ -21,6 +21,9 @@ RATE_BPS = {
     "bit/s": 1.0, "kbit/s": 1e3, "Mbit/s": 1e6, "Gbit/s": 1e9,
     "B/s": 8.0, "kB/s": 8e3, "MB/s": 8e6, "GB/s": 8e9,
 }  # fmt: skip
+FREQUENCY_HZ = {"Hz": 1.0, "kHz": 1e3, "MHz": 1e6, "GHz": 1e9}
+POWER_W = {"mW": 1e-3, "W": 1.0, "kW": 1e3}
+SYMBOL_RATE_SPS = {"sym/s": 1.0, "ksym/s": 1e3, "Msym/s": 1e6, "Gsym/s": 1e9}
 
 
 def _parse(text: object, table: dict[str, float], what: str, bare: bool) -> float:
@@ -65,6 +68,21 @@ def parse_size_bytes(text: object, *, bare: bool = True) -> int:
 def parse_rate_bps(text: object, *, bare: bool = True) -> float:
     """Bits per second from a number or from text such as ``4.8 Mbit/s``. [bit/s]"""
     return _parse(text, RATE_BPS, "rate", bare)
+
+
+def parse_frequency_hz(text: object, *, bare: bool = True) -> float:
+    """Hertz from a number or from text such as ``8.15 GHz``. [Hz]"""
+    return _parse(text, FREQUENCY_HZ, "frequency", bare)
+
+
+def parse_power_w(text: object, *, bare: bool = True) -> float:
+    """Watts from a number or from text such as ``2 W``. [W]"""
+    return _parse(text, POWER_W, "power", bare)
+
+
+def parse_symbol_rate_sps(text: object, *, bare: bool = True) -> float:
+    """Symbols a second from a number or from text such as ``30 Msym/s``. [sym/s]"""
+    return _parse(text, SYMBOL_RATE_SPS, "symbol rate", bare)
 
 
 def utc_text(start: datetime, time_s: float) -> str:

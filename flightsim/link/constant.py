@@ -1,4 +1,4 @@
-"""Link models: how many information bits a second a contact carries."""
+"""The link with one rate, whatever the geometry."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
-from .protocols import PluginConfig
-from .scenario.quantities import BitPerSecond, Seconds
+from ..protocols import PluginConfig
+from ..scenario.quantities import BitPerSecond, Seconds
 
 
 class ConstantConfig(PluginConfig):
