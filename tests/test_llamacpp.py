@@ -349,13 +349,18 @@ def test_closing_frees_the_socket_and_its_folder(weights):
 
 
 def test_opening_takes_no_signals_from_python(weights):
-    held = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    engine = LlamaCpp(weights, PROFILE)
-    engine.open()
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == held
-    with pytest.raises(KeyboardInterrupt):
-        os.kill(os.getpid(), signal.SIGINT)
-    engine.close()
+    # A suite that a shell runs in the background has SIGINT ignored; here it must have its usual meaning.
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        held = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+        engine = LlamaCpp(weights, PROFILE)
+        engine.open()
+        assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == held
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+        engine.close()
+    finally:
+        signal.signal(signal.SIGINT, inherited)
 
 
 def test_it_is_carried_to_another_process_without_its_model(engine, answered):
