@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -36,7 +37,7 @@ class AcmConfig(ChoiceConfig):
     """What must be there beyond the margin before a better MODCOD is taken. [dB]"""
 
 
-class RadioLink:
+class RadioLink(ABC):
     """What the link modes share: budget, table, and the rate of a chosen MODCOD.
 
     Notes
@@ -60,9 +61,9 @@ class RadioLink:
         # The last row is that of NONE.
         self._efficiency = np.array([*(modcod.efficiency for modcod in self.modcods), 0.0])
 
+    @abstractmethod
     def chosen(self, elevation_deg: Numbers, range_km: Numbers, excess_loss_db: Numbers = 0.0) -> Indices:
         """Rows of ``modcods`` that are sent, -1 for none, shape (n,)."""
-        raise NotImplementedError
 
     def usable_es_n0_db(self, elevation_deg: Numbers, range_km: Numbers, excess_loss_db: Numbers = 0.0) -> Floats:
         """Es/N0 less implementation loss, which a threshold is compared with, shape (n,). [dB]"""
