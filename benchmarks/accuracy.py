@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from flightsim import geodesy, light
-from flightsim.contacts import find_passes
 from flightsim.orbit import Propagator
+from flightsim.passes import find_passes
 from flightsim.scenario.models import Orbit, Station
 
 REFERENCE = Path(__file__).resolve().parents[1].parent / "shared" / "reference"

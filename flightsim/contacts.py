@@ -1,4 +1,4 @@
-"""Passes over ground stations, and what the link carries in them."""
+"""Contacts: the passes that are booked, and what the link carries in them."""
 
 from __future__ import annotations
 
@@ -8,159 +8,19 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from . import geodesy, units
-from .booking import book, time_order
+from .booking import book
 from .domain import ContactWindow
 from .errors import RunError
-from .geodesy import Floats
-from .orbit import EDGE_TOLERANCE_S, Propagator, solve_edges_s
+from .orbit import Propagator
+from .passes import find_passes
 from .protocols import LinkModel
 from .scenario.models import Scenario, Station
 from .stations import resolve
 
-#: Step of the grid on which positions are computed once for all stations. [s]
-#: Passes are found by the sign of the elevation's rate, not by samples above the mask: in low Earth orbit the
-#: elevation has one maximum and one minimum a revolution (some 45 minutes apart), so any step of a minute or less
-#: brackets every maximum alone, and a pass that peaks a hundredth of a degree over the mask for two seconds
-#: between two samples is found like any other.
-GRID_STEP_S = 30.0
-#: Maxima whose bracket lies lower below the mask are not solved. From the nearer end of a bracket (15 s, at most
-#: 120 km of flight) the elevation of a spacecraft at least 160 km away cannot rise further than atan(120 / 160).
-_HOPELESS_DEG = -37.0
 #: Step of the cumulative capacity: the rate is taken as linear in between. [s]
 CAPACITY_STEP_S = 5.0
-
-
-class _Sites:
-    """Stations as arrays, and elevation over their masks."""
-
-    def __init__(self, propagator: Propagator, stations: Sequence[Station]) -> None:
-        lat_deg = np.array([station.lat_deg for station in stations])
-        lon_deg = np.array([station.lon_deg for station in stations])
-        height_km = np.array([station.altitude_m for station in stations]) / 1000.0
-        self.propagator = propagator
-        self.mask_deg = np.array([station.elevation_mask_deg for station in stations])
-        self.up = geodesy.geodetic_up(lat_deg, lon_deg)
-        self.place_km = geodesy.geodetic_to_itrf(lat_deg, lon_deg, height_km)
-
-    def margin_deg(self, position_km: Floats, site: Any) -> Floats:
-        """Elevation less the mask, for positions and rows of sites. [deg]"""
-        away_km = position_km - self.place_km[site]
-        sine = geodesy.dot(away_km, np.broadcast_to(self.up[site], away_km.shape)) / np.linalg.norm(away_km, axis=-1)
-        return np.asarray(np.degrees(np.arcsin(np.clip(sine, -1.0, 1.0))) - self.mask_deg[site])
-
-    def climb(self, position_km: Floats, velocity_kmps: Floats, site: Any) -> Floats:
-        """A number with the sign of the elevation's rate."""
-        away_km = position_km - self.place_km[site]
-        up = np.broadcast_to(self.up[site], away_km.shape)
-        return np.asarray(
-            geodesy.dot(velocity_kmps, up) * geodesy.dot(away_km, away_km)
-            - geodesy.dot(away_km, up) * geodesy.dot(away_km, velocity_kmps)
-        )
-
-    def margin_at(self, time_s: Floats, site: NDArray[Any]) -> Floats:
-        """Elevation less the mask at times, each for its own site, shape (n,). [deg]"""
-        return self.margin_deg(self.propagator.itrf(time_s)[0], site.astype(np.intp))
-
-    def climb_at(self, time_s: Floats, site: NDArray[Any]) -> Floats:
-        """Sign of the elevation's rate at times, each for its own site, shape (n,)."""
-        return self.climb(*self.propagator.itrf(time_s), site.astype(np.intp))
-
-
-def find_passes(
-    propagator: Propagator, spacecraft_name: str, stations: Sequence[Station], start_s: float, end_s: float
-) -> list[ContactWindow]:
-    """Every time that a spacecraft is above the mask of a station, ordered by AOS, then station.
-
-    Parameters
-    ----------
-    propagator
-        The orbit.
-    spacecraft_name
-        Goes into the windows.
-    stations
-        On WGS-84, each with its altitude and mask.
-    start_s, end_s
-        Span; a pass under way at an end is cut there and flagged. [s]
-
-    Notes
-    -----
-    Elevation is geometric, above the plane normal to the ellipsoid: no refraction, no light time, no terrain.
-    SGP4 runs once on a grid for all stations; then all extremes of all stations are solved together, then all
-    AOS and LOS together, on exact SGP4 positions, to 0.1 ms.
-    """
-    if end_s <= start_s or not stations:
-        return []
-    sites = _Sites(propagator, stations)
-    grid_s = np.linspace(start_s, end_s, max(2, math.ceil((end_s - start_s) / GRID_STEP_S) + 1))
-    position_km, velocity_kmps = propagator.itrf(grid_s)
-
-    margins, low, high, owner, top = [], [], [], [], []
-    for site in range(len(stations)):
-        margin_deg = sites.margin_deg(position_km, site)
-        climbs = sites.climb(position_km, velocity_kmps, site) > 0.0
-        k = np.flatnonzero(climbs[:-1] != climbs[1:])
-        # A maximum may stick out of the mask between two samples, a minimum may dip below it.
-        highest = np.maximum(margin_deg[k], margin_deg[k + 1])
-        lowest = np.minimum(margin_deg[k], margin_deg[k + 1])
-        k = k[np.where(climbs[k], highest > _HOPELESS_DEG, lowest >= 0.0)]
-        margins.append(margin_deg)
-        low.append(grid_s[k])
-        high.append(grid_s[k + 1])
-        owner.append(np.full(len(k), site))
-        top.append(climbs[k])
-    extreme_site, is_top = np.concatenate(owner), np.concatenate(top)
-    extreme_s = solve_edges_s(sites.climb_at, np.concatenate(low), np.concatenate(high), extreme_site)
-    extreme_deg = sites.margin_at(extreme_s, extreme_site)
-
-    low, high, owner, state = [], [], [], []
-    for site in range(len(stations)):
-        mine = extreme_site == site
-        knots_s = np.concatenate([grid_s, extreme_s[mine]])
-        order = np.argsort(knots_s, kind="stable")
-        knots_s = knots_s[order]
-        above = np.concatenate([margins[site], extreme_deg[mine]])[order] >= 0.0
-        k = np.flatnonzero(above[:-1] != above[1:])
-        low.append(knots_s[k])
-        high.append(knots_s[k + 1])
-        owner.append(np.full(len(k), site))
-        state.append((bool(above[0]), bool(above[-1])))
-    edge_site = np.concatenate(owner)
-    edge_s = solve_edges_s(sites.margin_at, np.concatenate(low), np.concatenate(high), edge_site)
-
-    windows = []
-    for site, station in enumerate(stations):
-        mine = (extreme_site == site) & is_top
-        tops_s, tops_deg = extreme_s[mine], extreme_deg[mine]
-        begins_up, ends_up = state[site]
-        edges = edge_s[edge_site == site].tolist()
-        bounds = ([float(start_s)] if begins_up else []) + edges + ([float(end_s)] if ends_up else [])
-        for number, (aos_s, los_s) in enumerate(zip(bounds[0::2], bounds[1::2], strict=True)):
-            if los_s - aos_s <= EDGE_TOLERANCE_S:
-                continue  # touches the mask, or the border of the span: nothing that a contact could be
-            cut_start = begins_up and number == 0
-            cut_end = ends_up and 2 * number + 2 == len(bounds)
-            inside = (tops_s >= aos_s) & (tops_s <= los_s)
-            # A cut pass may be highest at the border.
-            ends_deg = [margins[site][0] if cut_start else 0.0, margins[site][-1] if cut_end else 0.0]
-            times = np.concatenate([tops_s[inside], [aos_s, los_s]])
-            heights = np.concatenate([tops_deg[inside], ends_deg])
-            best = int(np.argmax(heights))
-            windows.append(
-                ContactWindow(
-                    spacecraft=spacecraft_name,
-                    station=station.name,
-                    aos_s=aos_s,
-                    tca_s=float(times[best]),
-                    los_s=los_s,
-                    max_elevation_deg=float(heights[best] + station.elevation_mask_deg),
-                    truncated_start=cut_start,
-                    truncated_end=cut_end,
-                )
-            )
-    return sorted(windows, key=time_order)
 
 
 def with_capacity(

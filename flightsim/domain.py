@@ -89,7 +89,16 @@ class ProductSpec:
     box: tuple[float, float, float, float] | None = None
 
 
-@dataclass(frozen=True)
+_NOTHING = np.zeros(0)
+_NOTHING.flags.writeable = False
+
+
+def _nothing() -> NDArray[np.float64]:
+    """One empty array for all: a plan has thousands of passes, most of them never booked."""
+    return _NOTHING
+
+
+@dataclass(frozen=True, slots=True)
 class ContactWindow:
     """One pass over a station, and what the link can carry in it.
 
@@ -106,8 +115,8 @@ class ContactWindow:
     truncated_start: bool = False
     truncated_end: bool = False
     booked: bool = False
-    grid_s: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
-    capacity_bits: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    grid_s: NDArray[np.float64] = field(default_factory=_nothing)
+    capacity_bits: NDArray[np.float64] = field(default_factory=_nothing)
 
     @property
     def truncated(self) -> bool:

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from flightsim import geodesy
 from flightsim.booking import book
-from flightsim.contacts import contacts_for, find_passes, passes_rows, with_capacity
+from flightsim.contacts import contacts_for, passes_rows, with_capacity
 from flightsim.domain import ContactWindow
 from flightsim.errors import InputError, RunError
 from flightsim.link import Constant, ConstantConfig
 from flightsim.orbit import Propagator
+from flightsim.passes import find_passes
 from flightsim.scenario.models import Booking, Orbit, Scenario, Station
 
 from .conftest import shared

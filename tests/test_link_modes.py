@@ -16,13 +16,14 @@ from hypothesis import strategies as st
 
 import flightsim
 from flightsim import geodesy, registry
-from flightsim.contacts import contacts_for, find_passes, with_capacity
+from flightsim.contacts import contacts_for, with_capacity
 from flightsim.domain import ContactWindow
 from flightsim.link import Constant, ConstantConfig, budget
 from flightsim.link.modes import NONE, RadioLink
 from flightsim.link.worksheet import zenith_pass
 from flightsim.link_command import link as link_command
 from flightsim.orbit import Propagator
+from flightsim.passes import find_passes
 from flightsim.scenario.models import Orbit, Station
 from flightsim.testing import check_plugin
 
