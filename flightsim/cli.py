@@ -130,6 +130,9 @@ def passes(file: str, settings: tuple[str, ...], as_json: bool) -> None:
         print_json(rows)
         return
     flag = {True: "yes", False: "-"}
+    # Only where it is on: share of the time in which the weather is worse.
+    weather = [("weather_percent", "worse weather %", lambda x: "-" if x is None else f"{x:.2g}")]
+    weather = weather if scenario.link.weather is not None else []
     print_table(
         [{**row, "cut": row["truncated_start"] or row["truncated_end"]} for row in rows],
         [
@@ -143,6 +146,7 @@ def passes(file: str, settings: tuple[str, ...], as_json: bool) -> None:
             ("capacity_bytes", "capacity B", lambda x: f"{x:,}" if x else "-"),
             ("booked", "booked", flag.__getitem__),
             ("cut", "truncated", flag.__getitem__),
+            *weather,
         ],
     )
     booked = sum(row["booked"] for row in rows)

@@ -15,6 +15,7 @@ from .booking import book, time_order
 from .domain import ContactWindow
 from .errors import RunError
 from .geodesy import Floats
+from .link.weather import Skies, skies_of
 from .orbit import EDGE_TOLERANCE_S, Propagator, solve_edges_s
 from .protocols import LinkModel
 from .scenario.models import Scenario, Station
@@ -169,6 +170,7 @@ def with_capacity(
     stations: Sequence[Station],
     link_model: LinkModel,
     payload_share: float,
+    skies: Skies | None = None,
 ) -> list[ContactWindow]:
     """The same passes, the booked ones with what the payload may send in them over time.
 
@@ -184,6 +186,9 @@ def with_capacity(
         Gives the rate; its ``acquisition_s`` after AOS and ``release_s`` before LOS carry nothing.
     payload_share
         Share of the channel that is the payload's. [-]
+    skies
+        Weather over the stations, for link models that take a loss; its percentile at TCA holds for the whole pass.
+        The clear sky is then what is promised.
 
     Notes
     -----
@@ -211,12 +216,23 @@ def with_capacity(
             elevation_deg, _, range_km = geodesy.look_angles(
                 position, place.lat_deg, place.lon_deg, place.altitude_m / 1000.0
             )
-            rate_bps = payload_share * link_model.rate_bps(elevation_deg, range_km)
-            if not np.all(np.isfinite(rate_bps) & (rate_bps >= 0.0)):
-                raise RunError(f"the link model gives a rate that is negative or not finite over {place.name}.")
-            steps_bits = np.diff(grid_s) * (rate_bps[1:] + rate_bps[:-1]) / 2.0
-            filled[k] = replace(filled[k], grid_s=grid_s, capacity_bits=np.concatenate([[0.0], np.cumsum(steps_bits)]))
+            clear_bits = _carried_bits(grid_s, payload_share * link_model.rate_bps(elevation_deg, range_km), place.name)
+            filled[k] = replace(filled[k], grid_s=grid_s, capacity_bits=clear_bits)
+            if skies is not None:
+                percent = skies.exceeded_percent(place.name, filled[k].tca_s)
+                excess_db = skies.excess_db(place.name, elevation_deg, percent)
+                rate_bps = link_model.rate_bps(elevation_deg, range_km, excess_db)  # type: ignore[call-arg]
+                bits = _carried_bits(grid_s, payload_share * rate_bps, place.name)
+                filled[k] = replace(filled[k], capacity_bits=bits, promised_bits=clear_bits, weather_percent=percent)
     return filled
+
+
+def _carried_bits(grid_s: Floats, rate_bps: Floats, station_name: str) -> Floats:
+    """Integral of the rate over the grid from its first knot on, shape (n,). [bit]"""
+    if not np.all(np.isfinite(rate_bps) & (rate_bps >= 0.0)):
+        raise RunError(f"the link model gives a rate that is negative or not finite over {station_name}.")
+    steps_bits = np.diff(grid_s) * (rate_bps[1:] + rate_bps[:-1]) / 2.0
+    return np.concatenate([[0.0], np.cumsum(steps_bits)])
 
 
 def _propagators(scenario: Scenario, propagators: Sequence[Propagator] | None) -> dict[str, Propagator]:
@@ -254,7 +270,8 @@ def contacts_for(scenario: Scenario, propagators: Sequence[Propagator] | None = 
         for window in find_passes(propagator, name, stations, 0.0, scenario.horizon_s)
     ]
     booked = book(passes, scenario.link.booking, scenario.start)
-    return with_capacity(booked, orbits, stations, link_model, scenario.link.payload_share)
+    skies = None if scenario.link.weather is None else skies_of(scenario, stations, link_model)
+    return with_capacity(booked, orbits, stations, link_model, scenario.link.payload_share, skies)
 
 
 def passes_rows(scenario: Scenario, contacts: Sequence[ContactWindow]) -> list[dict[str, Any]]:
@@ -280,9 +297,14 @@ def passes_rows(scenario: Scenario, contacts: Sequence[ContactWindow]) -> list[d
             "booked": window.booked,
             "truncated_start": window.truncated_start,
             "truncated_end": window.truncated_end,
+            **({} if scenario.link.weather is None else {"weather_percent": _rounded(window.weather_percent)}),
         }
         for window in inside
     ]
+
+
+def _rounded(percent: float | None) -> float | None:
+    return None if percent is None else round(percent, 4)
 
 
 def _cut(scenario: Scenario, contacts: Sequence[ContactWindow], end_s: float) -> list[ContactWindow]:

@@ -269,6 +269,15 @@ class Booking(Strict):
     """Time an antenna or a spacecraft needs between two contacts. [s]"""
 
 
+class Weather(Strict):
+    """Weather over the stations, for links with a budget; clear sky when absent."""
+
+    correlation: Annotated[Duration, Field(ge=600, le=30 * 86400)] = 3 * 3600.0
+    """Time after which weather has forgotten all but 1/e of what it was; one value holds for a whole pass."""
+    table: str | None = None
+    """File of attenuation statistics, relative to the scenario. Default: that of the shipped stations."""
+
+
 class Link(Use):
     """The downlink."""
 
@@ -278,6 +287,8 @@ class Link(Use):
     """Which passes are used."""
     payload_share: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of the channel that is the payload's."""
+    weather: Weather | None = None
+    """Weather over the stations: {} takes the shipped statistics. Absent: clear sky."""
 
 
 class Payload(Use):
@@ -445,5 +456,5 @@ def _check_fit(scenario: Scenario) -> None:
 __all__ = [
     "Booking", "Camera", "Cfdp", "Clouds", "Compute", "Evaluation", "Link", "Orbit", "Payload",
     "PolicyUse", "Radio", "References", "Scenario", "ShippedStations", "Spacecraft", "Station", "Targets", "Thumbnail",
-    "Use",
+    "Use", "Weather",
 ]  # fmt: skip
