@@ -112,6 +112,8 @@ class ContactWindow:
     promised_bits: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     #: Share of the time in which the weather is worse than in this pass; None without weather. [%]
     weather_percent: float | None = None
+    #: Whether the booked pass carries nothing although all was well: antenna, network or operator.
+    failed: bool = False
 
     @property
     def promised(self) -> ContactWindow:
