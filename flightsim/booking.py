@@ -71,7 +71,8 @@ def book(passes: Sequence[ContactWindow], booking: Booking, start: datetime) -> 
 
     Notes
     -----
-    Rules: a pass is booked whole, or not at all, because antenna time is sold so; it is at least ``minimum_s`` long;
+    Rules: a pass is booked whole, or not at all, because antenna time is sold so; it is at least ``minimum_s`` long
+    and touches no time in which its station is ``closed``;
     each spacecraft has at most ``passes_per_day`` contacts that begin on one UTC day; one antenna (a station
     has one) serves one spacecraft and one spacecraft uses one antenna at a time, with ``handover_s`` in between.
     Among all choices that obey, the one with the longest total contact time is taken. Where no two passes
@@ -83,7 +84,19 @@ def book(passes: Sequence[ContactWindow], booking: Booking, start: datetime) -> 
     ordered = sorted((replace(window, booked=False) for window in passes), key=time_order)
     if booking.passes_per_day == 0:
         return ordered
-    chosen = np.flatnonzero([window.duration_s >= booking.minimum_s for window in ordered])
+    shut = [
+        (closure.station, (closure.start - start).total_seconds(), (closure.end - start).total_seconds())
+        for closure in booking.closed
+    ]
+    chosen = np.flatnonzero(
+        [
+            window.duration_s >= booking.minimum_s
+            and not any(
+                name == window.station and from_s < window.los_s and window.aos_s < to_s for name, from_s, to_s in shut
+            )
+            for window in ordered
+        ]
+    )
     groups, limits = _rivals(ordered, chosen, booking, start)
     taken = np.ones(len(chosen), dtype=bool)
     if groups:

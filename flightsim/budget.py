@@ -14,7 +14,8 @@ _FORECASTS = 8
 class CapacityClock:
     """Cumulative payload capacity of booked contacts, in bytes of the space-packet stream.
 
-    Each contact carries whole transfer frames of ``frame_bytes``, each with ``zone_bytes`` of packets.
+    Each contact carries whole transfer frames of ``frame_bytes``, each with ``zone_bytes`` of packets. What is looked
+    ahead to (``forecasts``, ``budget``) is what was promised, such as clear sky; the rest is what happens.
     """
 
     def __init__(self, contacts: Sequence[ContactWindow], zone_bytes: int, frame_bytes: int) -> None:
@@ -34,6 +35,9 @@ class CapacityClock:
         self._ahead: list[tuple[ContactForecast, ...]] = [
             tuple(self._forecasts[k : k + _FORECASTS]) for k in range(len(self.contacts) + 1)
         ]
+        promised = [c.promised for c in self.contacts]
+        as_promised = all(one is other for one, other in zip(promised, self.contacts, strict=True))
+        self._hoped = self if as_promised else CapacityClock(promised, zone_bytes, frame_bytes)
 
     def start_s(self, k: int) -> float:
         """When contact k can carry data. [s]"""
@@ -62,15 +66,16 @@ class CapacityClock:
 
     def forecasts(self, time_s: float) -> tuple[ContactForecast, ...]:
         """The contacts ahead, the one under way included, eight at most."""
-        return self._ahead[bisect_right(self._end, time_s)]
+        return self._hoped._ahead[bisect_right(self._end, time_s)]
 
     def budget(self, time_s: float, queued_bytes: int) -> BudgetView:
         """What is left in the next contact, in the next day and in the mission, less what is queued. [B]"""
-        now = self.zone_by(time_s)
+        hoped = self._hoped
+        now = hoped.zone_by(time_s)
         k = bisect_right(self._end, time_s)
-        next_end = self._before[k + 1] if k < len(self.contacts) else self._before[k]
+        next_end = hoped._before[k + 1] if k < len(self.contacts) else hoped._before[k]
         return BudgetView(
             max(0, int(next_end - now) - queued_bytes),
-            max(0, int(self.zone_by(time_s + 86400.0) - now) - queued_bytes),
-            max(0, int(self._before[-1] - now) - queued_bytes),
+            max(0, int(hoped.zone_by(time_s + 86400.0) - now) - queued_bytes),
+            max(0, int(hoped._before[-1] - now) - queued_bytes),
         )

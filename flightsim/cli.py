@@ -130,6 +130,13 @@ def passes(file: str, settings: tuple[str, ...], as_json: bool) -> None:
         print_json(rows)
         return
     flag = {True: "yes", False: "-"}
+    # Only where the scenario switches them on.
+    further = [
+        ("weather_percent", "worse weather %", lambda x: "-" if x is None else f"{x:.2g}"),
+        ("failed", "failed", flag.__getitem__),
+        ("price", "price", lambda x: f"{x:g}" if x else "-"),
+    ]
+    further = [column for column in further if rows and column[0] in rows[0]]
     print_table(
         [{**row, "cut": row["truncated_start"] or row["truncated_end"]} for row in rows],
         [
@@ -143,10 +150,13 @@ def passes(file: str, settings: tuple[str, ...], as_json: bool) -> None:
             ("capacity_bytes", "capacity B", lambda x: f"{x:,}" if x else "-"),
             ("booked", "booked", flag.__getitem__),
             ("cut", "truncated", flag.__getitem__),
+            *further,
         ],
     )
     booked = sum(row["booked"] for row in rows)
-    click.echo(f"{len(rows)} passes, {booked} booked", err=True)
+    failed = f", {sum(row['failed'] for row in rows)} of them failed" if scenario.link.pass_failure else ""
+    price = f", price {sum(row['price'] for row in rows):g}" if scenario.link.booking.price else ""
+    click.echo(f"{len(rows)} passes, {booked} booked{failed}{price}", err=True)
 
 
 @main.command()

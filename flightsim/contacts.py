@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from . import geodesy, units
+from . import geodesy, rng, units
 from .booking import book
 from .domain import ContactWindow
 from .errors import RunError
+from .geodesy import Floats
+from .link.weather import Skies, skies_of
 from .orbit import Propagator
 from .passes import find_passes
 from .protocols import LinkModel
@@ -29,6 +31,8 @@ def with_capacity(
     stations: Sequence[Station],
     link_model: LinkModel,
     payload_share: float,
+    skies: Skies | None = None,
+    keyhole_deg: float | None = None,
 ) -> list[ContactWindow]:
     """The same passes, the booked ones with what the payload may send in them over time.
 
@@ -44,6 +48,11 @@ def with_capacity(
         Gives the rate; its ``acquisition_s`` after AOS and ``release_s`` before LOS carry nothing.
     payload_share
         Share of the channel that is the payload's. [-]
+    skies
+        Weather over the stations, for link models that take a loss; its percentile at TCA holds for the whole pass.
+        The clear sky is then what is promised.
+    keyhole_deg
+        Elevation above which the antenna cannot follow and nothing is carried. [deg]
 
     Notes
     -----
@@ -71,12 +80,45 @@ def with_capacity(
             elevation_deg, _, range_km = geodesy.look_angles(
                 position, place.lat_deg, place.lon_deg, place.altitude_m / 1000.0
             )
-            rate_bps = payload_share * link_model.rate_bps(elevation_deg, range_km)
-            if not np.all(np.isfinite(rate_bps) & (rate_bps >= 0.0)):
-                raise RunError(f"the link model gives a rate that is negative or not finite over {place.name}.")
-            steps_bits = np.diff(grid_s) * (rate_bps[1:] + rate_bps[:-1]) / 2.0
-            filled[k] = replace(filled[k], grid_s=grid_s, capacity_bits=np.concatenate([[0.0], np.cumsum(steps_bits)]))
+            seen = payload_share * (1.0 if keyhole_deg is None else (elevation_deg <= keyhole_deg))
+            clear_bits = _carried_bits(grid_s, seen * link_model.rate_bps(elevation_deg, range_km), place.name)
+            filled[k] = replace(filled[k], grid_s=grid_s, capacity_bits=clear_bits)
+            if skies is not None:
+                percent = skies.exceeded_percent(place.name, filled[k].tca_s)
+                excess_db = skies.excess_db(place.name, elevation_deg, percent)
+                rate_bps = link_model.rate_bps(elevation_deg, range_km, excess_db)  # type: ignore[call-arg]
+                bits = _carried_bits(grid_s, seen * rate_bps, place.name)
+                filled[k] = replace(filled[k], capacity_bits=bits, promised_bits=clear_bits, weather_percent=percent)
     return filled
+
+
+def _carried_bits(grid_s: Floats, rate_bps: Floats, station_name: str) -> Floats:
+    """Integral of the rate over the grid from its first knot on, shape (n,). [bit]"""
+    if not np.all(np.isfinite(rate_bps) & (rate_bps >= 0.0)):
+        raise RunError(f"the link model gives a rate that is negative or not finite over {station_name}.")
+    steps_bits = np.diff(grid_s) * (rate_bps[1:] + rate_bps[:-1]) / 2.0
+    return np.concatenate([[0.0], np.cumsum(steps_bits)])
+
+
+def with_failures(contacts: Sequence[ContactWindow], pass_failure: float, seed: int) -> list[ContactWindow]:
+    """The same contacts, each booked one failed with a probability: it promises what it did and carries nothing.
+
+    Notes
+    -----
+    Drawn by seed, station, spacecraft and the minute of TCA, which neither the mask nor other bookings change.
+    """
+    if pass_failure == 0.0:
+        return list(contacts)
+    drawn = rng.uniform_at(
+        seed, "pass failure", rng.keys_of([w.station for w in contacts]), rng.keys_of([w.spacecraft for w in contacts]),
+        [round(w.tca_s / 60.0) for w in contacts],
+    )  # fmt: skip
+    return [
+        replace(w, failed=True, promised_bits=w.promised.capacity_bits, capacity_bits=np.zeros(len(w.grid_s)))
+        if w.booked and draw < pass_failure
+        else w
+        for w, draw in zip(contacts, drawn.tolist(), strict=True)
+    ]
 
 
 def _propagators(scenario: Scenario, propagators: Sequence[Propagator] | None) -> dict[str, Propagator]:
@@ -114,7 +156,10 @@ def contacts_for(scenario: Scenario, propagators: Sequence[Propagator] | None = 
         for window in find_passes(propagator, name, stations, 0.0, scenario.horizon_s)
     ]
     booked = book(passes, scenario.link.booking, scenario.start)
-    return with_capacity(booked, orbits, stations, link_model, scenario.link.payload_share)
+    skies = None if scenario.link.weather is None else skies_of(scenario, stations, link_model)
+    link = scenario.link
+    filled = with_capacity(booked, orbits, stations, link_model, link.payload_share, skies, link.keyhole_deg)
+    return with_failures(filled, link.pass_failure, scenario.seed)
 
 
 def passes_rows(scenario: Scenario, contacts: Sequence[ContactWindow]) -> list[dict[str, Any]]:
@@ -140,9 +185,23 @@ def passes_rows(scenario: Scenario, contacts: Sequence[ContactWindow]) -> list[d
             "booked": window.booked,
             "truncated_start": window.truncated_start,
             "truncated_end": window.truncated_end,
+            **_further(scenario, window),
         }
         for window in inside
     ]
+
+
+def _further(scenario: Scenario, window: ContactWindow) -> dict[str, Any]:
+    """Columns that are there only where the scenario switches on what they tell."""
+    link, percent = scenario.link, window.weather_percent
+    row: dict[str, Any] = {}
+    if link.weather is not None:
+        row["weather_percent"] = None if percent is None else round(percent, 4)
+    if link.pass_failure > 0.0:
+        row["failed"] = window.failed
+    if link.booking.price:
+        row["price"] = link.booking.price_of(window.station) if window.booked else 0.0
+    return row
 
 
 def _cut(scenario: Scenario, contacts: Sequence[ContactWindow], end_s: float) -> list[ContactWindow]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, Protocol
@@ -103,7 +103,8 @@ class ContactWindow:
     """One pass over a station, and what the link can carry in it.
 
     ``grid_s`` and ``capacity_bits`` (shape (n,), increasing) give the cumulative information bits of
-    transfer frames before coding that the payload may use; empty until a link is applied.
+    transfer frames before coding that the payload may use; empty until a link is applied. ``promised_bits`` is what
+    the plan on board expects instead, where nobody aboard can know the truth ahead; empty where the two are the same.
     """
 
     spacecraft: str
@@ -117,6 +118,18 @@ class ContactWindow:
     booked: bool = False
     grid_s: NDArray[np.float64] = field(default_factory=_nothing)
     capacity_bits: NDArray[np.float64] = field(default_factory=_nothing)
+    promised_bits: NDArray[np.float64] = field(default_factory=_nothing)
+    #: Share of the time in which the weather is worse than in this pass; None without weather. [%]
+    weather_percent: float | None = None
+    #: Whether the booked pass carries nothing although all was well: antenna, network or operator.
+    failed: bool = False
+
+    @property
+    def promised(self) -> ContactWindow:
+        """The contact as the plan on board has it."""
+        if not len(self.promised_bits):
+            return self
+        return replace(self, capacity_bits=self.promised_bits, promised_bits=_NOTHING)
 
     @property
     def truncated(self) -> bool:

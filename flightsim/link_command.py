@@ -11,10 +11,13 @@ from .cli_common import AS_JSON, SETTINGS, print_json, told
 
 if TYPE_CHECKING:
     from .link import RadioLink
+    from .link.weather import Skies
     from .scenario.models import Scenario
 
 #: Beside the mask. [deg]
 ELEVATIONS_DEG = (10.0, 30.0, 90.0)
+#: Shares of the time in which the weather printed is exceeded. [%]
+WEATHER_PERCENT = (10.0, 1.0, 0.1)
 
 
 @click.command()
@@ -33,7 +36,7 @@ def link(
     over a mask of 5 deg from 550 km unless --mask and --altitude say otherwise.
     """
     from .errors import InputError
-    from .link.worksheet import column, table_lines, zenith_pass
+    from .link.worksheet import column, table_lines, weather_lines, weather_rows, zenith_pass
 
     alone = _radio_file(file)
     if alone is not None:
@@ -41,14 +44,14 @@ def link(
             raise InputError("--set changes a scenario; this file is a radio, so change the file.")
         model = _built(*alone, Path(file).parent)
         places = [(550.0 if altitude_km is None else altitude_km, 5.0 if mask_deg is None else mask_deg)]
-        share, names = 1.0, [""]
+        share, names, skies = 1.0, [""], None
     else:
         if altitude_km is not None or mask_deg is not None:
             raise InputError("--altitude and --mask go with a radio; a scenario has its own orbit and stations.")
         scenario = _loaded(file, settings)
         model = _built(scenario.link.use, scenario.link.with_, scenario.folder)
         places, names = _places(scenario)
-        share = scenario.link.payload_share
+        share, skies = scenario.link.payload_share, _skies(scenario, model)
     sheets: list[dict[str, Any]] = []
     for name, (height_km, lowest_deg) in zip(names, places, strict=True):
         elevations_deg = sorted({lowest_deg, *(deg for deg in ELEVATIONS_DEG if deg > lowest_deg)})
@@ -57,6 +60,7 @@ def link(
             {
                 "spacecraft": name, "altitude_km": height_km, "mask_deg": lowest_deg, "columns": columns,
                 "zenith_pass": {**zenith_pass(model, lowest_deg, height_km), "payload_share": share},
+                **({} if skies is None else {"weather": weather_rows(skies, elevations_deg, WEATHER_PERCENT)}),
             }
         )  # fmt: skip
     radio_rows = _radio_rows(model)
@@ -73,6 +77,8 @@ def link(
         for line in table_lines(sheet["columns"]):
             click.echo(line)
         for line in _closing_lines(sheet, share):
+            click.echo(line)
+        for line in weather_lines(sheet["weather"]) if skies is not None else ():
             click.echo(line)
 
 
@@ -156,6 +162,13 @@ def _loaded(file: str, settings: tuple[str, ...]) -> Scenario:
     from .scenario import load_scenario
 
     return load_scenario(file, settings)
+
+
+def _skies(scenario: Scenario, model: RadioLink) -> Skies | None:
+    from .link.weather import skies_of
+    from .stations import resolve
+
+    return None if scenario.link.weather is None else skies_of(scenario, resolve(scenario.stations), model)
 
 
 def _places(scenario: Scenario) -> tuple[list[tuple[float, float]], list[str]]:

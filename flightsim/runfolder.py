@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from . import records
-from .domain import TerminalState, Verdict, VerdictStatus
+from .domain import ContactWindow, TerminalState, Verdict, VerdictStatus
 from .errors import InputError
 from .quality import GroundBeliefs, known_s
 from .recorder import ACTIONS, STATES, STATUSES, RunRecord
@@ -193,8 +193,20 @@ def contacts_table(record: RunRecord) -> pa.Table:
             "capacity_bytes": (pa.array(capacity, pa.int64()), "transfer frames the payload may send [B]"),
             "zone_bytes": (record.contact_zone_bytes, "space packets radiated [B]"),
             "air_bytes": (record.contact_air_bytes, "transfer frames radiated [B]"),
+            **_of_passes(windows),
         }
     )
+
+
+def _of_passes(windows: Sequence[ContactWindow]) -> dict[str, tuple[Any, str]]:
+    """Columns that are there only where weather or failures are switched on and met a pass."""
+    columns: dict[str, tuple[Any, str]] = {}
+    percents = [w.weather_percent for w in windows]
+    if any(percent is not None for percent in percents):
+        columns["weather_percent"] = (pa.array(percents, pa.float64()), "share of time with worse weather [%]")
+    if any(w.failed for w in windows):
+        columns["failed"] = (pa.array([w.failed for w in windows], pa.bool_()), "carried nothing, unforeseen")
+    return columns
 
 
 def verdicts_table(

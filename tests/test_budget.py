@@ -1,5 +1,7 @@
 """The capacity clock: what contacts can still carry, against a direct sum."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -63,3 +65,14 @@ def test_no_contacts_at_all():
     clock = CapacityClock([], ZONE, FRAME)
     assert clock.budget(0.0, 5).mission_bytes == 0
     assert clock.forecasts(0.0) == ()
+
+
+def test_what_is_looked_ahead_to_is_what_was_promised(clock):
+    """Half of each contact is lost, which nobody aboard knows: the looks ahead are those of the whole."""
+    half = [replace(c, capacity_bits=c.capacity_bits / 2, promised_bits=c.capacity_bits) for c in clock.contacts]
+    seen = CapacityClock(half, ZONE, FRAME)
+    for time_s in (0.0, 1200.0, 1500.0, 100_200.0):
+        assert seen.forecasts(time_s) == clock.forecasts(time_s)
+        assert seen.budget(time_s, 1000) == clock.budget(time_s, 1000)
+    assert sum(seen.zone_capacity) == pytest.approx(sum(clock.zone_capacity) / 2, abs=3 * ZONE)
+    assert seen.zone_by(200_000.0) == sum(seen.zone_capacity)

@@ -11,6 +11,7 @@ import numpy as np
 from ..geodesy import EQUATORIAL_RADIUS_KM
 from . import budget, radio
 from .modes import NONE, RadioLink
+from .weather import Skies
 
 #: Key, name and unit of each line, in the order of the sum; the sign says how the line enters it.
 LINES = (
@@ -138,6 +139,34 @@ def table_lines(columns: Sequence[dict[str, Any]]) -> list[str]:
         lines.append(
             "  ".join([name.ljust(23), unit.ljust(7), *(c.rjust(w) for c, w in zip(row, widths, strict=True))])
         )
+    return lines
+
+
+def weather_rows(skies: Skies, elevations_deg: Sequence[float], percents: Sequence[float]) -> list[dict[str, Any]]:
+    """For each station and share of the time: the loss of the atmosphere exceeded, and what of it the budget lacks."""
+    held_deg = np.array(elevations_deg)
+    return [
+        {
+            "station": station, "exceeded_percent": percent, "elevation_deg": list(elevations_deg),
+            "total_loss_db": skies.total_db(station, held_deg, percent).tolist(),
+            "excess_loss_db": skies.excess_db(station, held_deg, percent).tolist(),
+        }
+        for station in skies.stations
+        for percent in percents
+    ]  # fmt: skip
+
+
+def weather_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """The weather as aligned text, one line for each station and share of the time."""
+    wide = max(len(row["station"]) for row in rows)
+    heads = "  ".join(f"{deg:g} deg".rjust(7) for deg in rows[0]["elevation_deg"])
+    lines = [
+        "weather, which the budget above does not contain: dB beyond its atmosphere at",
+        f"{'':{wide + 23}}{heads}",
+    ]
+    for row in rows:
+        cells = "  ".join(f"{value:7.2f}" for value in row["excess_loss_db"])
+        lines.append(f"{row['station']:{wide}}  in {row['exceeded_percent']:4g} % of the time  {cells}")
     return lines
 
 

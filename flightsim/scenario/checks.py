@@ -45,6 +45,8 @@ def further_faults(root: Node, scenario: Scenario | None, folder: Path) -> list[
     faults.extend(_stations(root))
     faults.extend(_reader(root, scenario))
     faults.extend(_targets(root, folder))
+    if scenario is not None and scenario.link.weather is not None and not faults:
+        faults.extend(_weather(root, scenario, folder))
     return faults
 
 
@@ -213,6 +215,18 @@ def _stations(root: Node) -> Iterator[Fault]:
         names = section.child("names")
         bad = [k for k, n in enumerate(names.value if names else ()) if n.value not in stations.shipped_names()]
         yield _fault(root, ("stations", "names", *bad[:1]), str(error))
+
+
+def _weather(root: Node, scenario: Scenario, folder: Path) -> Iterator[Fault]:
+    from .. import registry, stations
+    from ..link import weather
+
+    link = scenario.link
+    try:
+        settings = registry.configure("links", link.use, link.with_, folder)
+        weather.check(scenario, stations.resolve(scenario.stations), settings, folder)
+    except InputError as error:
+        yield _fault(root, ("link", "weather"), _without(str(error), "link.weather "))
 
 
 def _reader(root: Node, scenario: Scenario | None) -> Iterator[Fault]:

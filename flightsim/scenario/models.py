@@ -258,6 +258,23 @@ class ShippedStations(Strict):
     """Lowest elevation of a contact. [deg]"""
 
 
+class Closure(Strict):
+    """A time in which a station serves nobody, known in advance."""
+
+    station: str
+    """Name of the station."""
+    start: Utc
+    """First instant, UTC."""
+    end: Utc
+    """Last instant, UTC."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Closure:
+        if self.end <= self.start:
+            raise ValueError(f"ends at {self.end:%Y-%m-%dT%H:%M:%SZ}, not after its start")
+        return self
+
+
 class Booking(Strict):
     """Which passes are bought."""
 
@@ -267,6 +284,23 @@ class Booking(Strict):
     """Shortest pass worth booking. [s]"""
     handover_s: Annotated[Seconds, Field(ge=0)] = 60.0
     """Time an antenna or a spacecraft needs between two contacts. [s]"""
+    closed: tuple[Closure, ...] = ()
+    """Outages and maintenance known in advance: no pass that touches one is booked."""
+    price: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
+    """Price of a booked pass by station, in any currency; default stands for those not named, else they are free."""
+
+    def price_of(self, station: str) -> float:
+        """Price of a booked pass over a station, in the currency of the scenario."""
+        return self.price.get(station, self.price.get("default", 0.0))
+
+
+class Weather(Strict):
+    """Weather over the stations, for links with a budget; clear sky when absent."""
+
+    correlation: Annotated[Duration, Field(ge=600, le=30 * 86400)] = 3 * 3600.0
+    """Time after which weather has forgotten all but 1/e of what it was; one value holds for a whole pass."""
+    table: str | None = None
+    """File of attenuation statistics, relative to the scenario. Default: that of the shipped stations."""
 
 
 class Link(Use):
@@ -278,6 +312,12 @@ class Link(Use):
     """Which passes are used."""
     payload_share: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of the channel that is the payload's."""
+    weather: Weather | None = None
+    """Weather over the stations: {} takes the shipped statistics. Absent: clear sky."""
+    keyhole_deg: Annotated[float, Field(gt=0, le=90)] | None = None
+    """Elevation above which an azimuth-elevation mount cannot follow, and nothing is carried. [deg]"""
+    pass_failure: Share = 0.0
+    """Probability that a booked pass carries nothing, which nobody aboard knows before."""
 
 
 class Payload(Use):
@@ -435,6 +475,13 @@ def _check_fit(scenario: Scenario) -> None:
             raise ValueError(
                 f"spacecraft.camera.plan: strip goes with scenes: {{use: sizes}}, not with {scenario.scenes.use}"
             )
+    given = scenario.stations
+    names = given.names if isinstance(given, ShippedStations) else tuple(station.name for station in given)
+    booking = scenario.link.booking
+    named = [(f"link.booking.closed.{k}.station", closure.station) for k, closure in enumerate(booking.closed)]
+    for path, name in [*named, *((f"link.booking.price.{key}", key) for key in booking.price if key != "default")]:
+        if name not in names:
+            raise ValueError(f"{path}: there is no station '{name}' in the scenario, only {', '.join(names)}")
     _once("spacecraft", [craft.name for craft in scenario.craft])
     if isinstance(scenario.stations, ShippedStations):
         _once("stations.names", scenario.stations.names)
@@ -443,7 +490,7 @@ def _check_fit(scenario: Scenario) -> None:
 
 
 __all__ = [
-    "Booking", "Camera", "Cfdp", "Clouds", "Compute", "Evaluation", "Link", "Orbit", "Payload",
+    "Booking", "Camera", "Cfdp", "Closure", "Clouds", "Compute", "Evaluation", "Link", "Orbit", "Payload",
     "PolicyUse", "Radio", "References", "Scenario", "ShippedStations", "Spacecraft", "Station", "Targets", "Thumbnail",
-    "Use",
+    "Use", "Weather",
 ]  # fmt: skip
