@@ -214,9 +214,36 @@ def with_capacity(
             rate_bps = payload_share * link_model.rate_bps(elevation_deg, range_km)
             if not np.all(np.isfinite(rate_bps) & (rate_bps >= 0.0)):
                 raise RunError(f"the link model gives a rate that is negative or not finite over {place.name}.")
-            steps_bits = np.diff(grid_s) * (rate_bps[1:] + rate_bps[:-1]) / 2.0
-            filled[k] = replace(filled[k], grid_s=grid_s, capacity_bits=np.concatenate([[0.0], np.cumsum(steps_bits)]))
+            filled[k] = replace(
+                filled[k],
+                grid_s=grid_s,
+                capacity_bits=_cumulative(grid_s, rate_bps),
+                lost_bits=_lost_bits(link_model, grid_s, rate_bps, elevation_deg, range_km, place.name),
+            )
     return filled
+
+
+def _cumulative(grid_s: NDArray[np.float64], rate_bps: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Bits carried up to each time, the rate linear between them, shape (n,). [bit]"""
+    return np.concatenate([[0.0], np.cumsum(np.diff(grid_s) * (rate_bps[1:] + rate_bps[:-1]) / 2.0)])
+
+
+def _lost_bits(
+    link_model: LinkModel,
+    grid_s: NDArray[np.float64],
+    rate_bps: NDArray[np.float64],
+    elevation_deg: NDArray[np.float64],
+    range_km: NDArray[np.float64],
+    station: str,
+) -> NDArray[np.float64]:
+    """Expected loss up to each time, shape (n,); empty where nothing is lost. [bit]"""
+    model = getattr(link_model, "frame_loss", None)
+    if model is None:
+        return np.zeros(0)
+    loss = np.asarray(model(elevation_deg, range_km))
+    if loss.shape != grid_s.shape or not np.all((loss >= 0.0) & (loss <= 1.0)):
+        raise RunError(f"the link model gives a frame loss that is no share between 0 and 1 over {station}.")
+    return _cumulative(grid_s, rate_bps * loss) if loss.any() else np.zeros(0)
 
 
 def _propagators(scenario: Scenario, propagators: Sequence[Propagator] | None) -> dict[str, Propagator]:

@@ -94,7 +94,8 @@ class ContactWindow:
     """One pass over a station, and what the link can carry in it.
 
     ``grid_s`` and ``capacity_bits`` (shape (n,), increasing) give the cumulative information bits of
-    transfer frames before coding that the payload may use; empty until a link is applied.
+    transfer frames before coding that the payload may use; empty until a link is applied. ``lost_bits`` (shape (n,))
+    is the part of them that is expected to be lost, also cumulative; empty where the link loses nothing.
     """
 
     spacecraft: str
@@ -108,6 +109,7 @@ class ContactWindow:
     booked: bool = False
     grid_s: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     capacity_bits: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    lost_bits: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
     @property
     def truncated(self) -> bool:
@@ -422,7 +424,11 @@ class Decision:
 
 @dataclass(slots=True)
 class QueuedItem:
-    """A file in the downlink queue; ``sent_bytes`` of its ``wire_bytes`` (space packets) are already radiated."""
+    """A file in the downlink queue; ``sent_bytes`` of its ``wire_bytes`` (space packets) are already radiated.
+
+    With acknowledged transfer the last ``closing_bytes`` of ``wire_bytes`` wait until the ground has ``finished``,
+    ``repeat_bytes`` are to be sent again, and ``repeated_bytes`` were. [B]
+    """
 
     id: str
     tile_ids: tuple[str, ...]
@@ -435,6 +441,23 @@ class QueuedItem:
     queued_s: float
     expires_s: float | None = None
     sent_bytes: int = 0
+    closing_bytes: int = 0
+    finished: bool = False
+    repeat_bytes: int = 0
+    repeated_bytes: int = 0
+
+    @property
+    def due_bytes(self) -> int:
+        """Space-packet bytes that can be sent now. [B]"""
+        return self.repeat_bytes or self.wire_bytes - self.sent_bytes - (0 if self.finished else self.closing_bytes)
+
+    def send(self, part_bytes: int) -> None:
+        """Count some of the due bytes as radiated. [B]"""
+        if self.repeat_bytes:
+            self.repeat_bytes -= part_bytes
+            self.repeated_bytes += part_bytes
+        else:
+            self.sent_bytes += part_bytes
 
 
 #: Who answers for costs while a policy is being asked. The engine sets it, so that a ``LazyCosts`` holds no way
