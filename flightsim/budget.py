@@ -5,6 +5,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 
+import numpy as np
+
 from .domain import BudgetView, ContactForecast, ContactWindow
 
 #: Contacts that a policy sees ahead.
@@ -56,6 +58,35 @@ class CapacityClock:
         """Time at which contact k has carried so many packet bytes. [s]"""
         bits = zone_position / self._zone * self._frame_bits
         return self.contacts[k].time_for(min(bits, self.contacts[k].total_bits))
+
+    def frame_loss(self, k: int, begin: float, end: float) -> float:
+        """Mean share of frames that contact k loses between two of its positions, ``begin`` below ``end``. [-]
+
+        Notes
+        -----
+        Mean over capacity: a second in which twice as much is sent counts twice.
+        """
+        contact = self.contacts[k]
+        if not len(contact.lost_bits):
+            return 0.0
+        bits = np.array([begin, end]) / self._zone * self._frame_bits
+        lost = np.interp(bits, contact.capacity_bits, contact.lost_bits)
+        return float(np.clip((lost[1] - lost[0]) / (bits[1] - bits[0]), 0.0, 1.0))
+
+    def contact_time_s(self, time_s: float, delay_s: float) -> float:
+        """When so much time has passed inside contacts that carry data, infinity for never. [s]
+
+        Outside them the delay is frozen; one that would run out as a contact ends runs out when the next begins.
+        """
+        left_s = delay_s
+        for k in range(bisect_right(self._end, time_s), len(self.contacts)):
+            begin_s = max(time_s, self._start[k])
+            if self.zone_capacity[k] == 0 or begin_s >= self._end[k]:
+                continue
+            if begin_s + left_s < self._end[k]:
+                return begin_s + left_s
+            left_s = max(0.0, left_s - (self._end[k] - begin_s))
+        return float("inf")
 
     def zone_by(self, time_s: float) -> float:
         """Packet bytes that all contacts together can have carried by a time. [B]"""

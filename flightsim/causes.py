@@ -4,7 +4,7 @@ A miss is put down to the last step that could still have saved it. Read from th
 
     hidden by cloud -> never decided on -> a picture was on its way -> the eye's answer -> the verdict's way down
                        (storage, power,     (not down in time, late,    (no, unusable,     (not sent, not down in
-                        processor)           expired, or misread)        invalid, not asked) time, too weak)
+                        processor)           expired, lost, misread)     invalid, not asked) time, lost, too weak)
 
 So a policy that sends pictures blindly is never excused by its eye, and an eye that said no is not excused by a queue
 in which nothing was waiting.
@@ -36,6 +36,7 @@ class MissCause(StrEnum):
     NOT_ASKED = "not_asked"
     POLICY_DID_NOT_SEND = "policy_did_not_send"
     NOT_DOWN_IN_TIME = "not_down_in_time"
+    LOST_ON_LINK = "lost_on_link"
     LATE = "late"
     EXPIRED = "expired"
     STORAGE_FULL = "storage_full"
@@ -76,6 +77,7 @@ MISS_TEXTS: Mapping[MissCause, tuple[str, str]] = {
     MissCause.NOT_DOWN_IN_TIME: (
         "queued but not down in time", "It was waiting for the link, or half sent, when the run ended."
     ),
+    MissCause.LOST_ON_LINK: ("lost on the link", "It was sent, and frames of it never reached the ground."),
     MissCause.LATE: ("down too late", "It reached the ground after its useful age, which the scenario states."),
     MissCause.EXPIRED: ("expired in the queue", "Its time to live, set by the policy, ended before a contact came."),
     MissCause.STORAGE_FULL: ("storage was full", "Mass memory had no room for the picture or for its product."),
@@ -167,6 +169,7 @@ def miss_causes(fates: Fates) -> NDArray[np.int8]:
         put(MissCause.LATE, lost & (state == str(TerminalState.LATE)))
         put(MissCause.EXPIRED, lost & (state == str(TerminalState.EXPIRED)))
         put(MissCause.STORAGE_FULL, lost & (state == str(TerminalState.DROPPED_FULL)))
+        put(MissCause.LOST_ON_LINK, lost & (state == str(TerminalState.LOST)))
         put(MissCause.NOT_DOWN_IN_TIME, lost)
 
     put(MissCause.HIDDEN, ~fates.visible[:, None])

@@ -81,14 +81,21 @@ def with_capacity(
                 position, place.lat_deg, place.lon_deg, place.altitude_m / 1000.0
             )
             seen = payload_share * (1.0 if keyhole_deg is None else (elevation_deg <= keyhole_deg))
-            clear_bits = _carried_bits(grid_s, seen * link_model.rate_bps(elevation_deg, range_km), place.name)
-            filled[k] = replace(filled[k], grid_s=grid_s, capacity_bits=clear_bits)
+            rate_bps = seen * link_model.rate_bps(elevation_deg, range_km)
+            clear_bits = _carried_bits(grid_s, rate_bps, place.name)
+            lost_bits = _lost_bits(link_model, grid_s, rate_bps, place.name, elevation_deg, range_km)
+            filled[k] = replace(filled[k], grid_s=grid_s, capacity_bits=clear_bits, lost_bits=lost_bits)
             if skies is not None:
                 percent = skies.exceeded_percent(place.name, filled[k].tca_s)
-                excess_db = skies.excess_db(place.name, elevation_deg, percent)
-                rate_bps = link_model.rate_bps(elevation_deg, range_km, excess_db)  # type: ignore[call-arg]
-                bits = _carried_bits(grid_s, seen * rate_bps, place.name)
-                filled[k] = replace(filled[k], capacity_bits=bits, promised_bits=clear_bits, weather_percent=percent)
+                sky = elevation_deg, range_km, skies.excess_db(place.name, elevation_deg, percent)
+                rate_bps = seen * link_model.rate_bps(*sky)  # type: ignore[call-arg]  # only links with a budget have skies
+                filled[k] = replace(
+                    filled[k],
+                    capacity_bits=_carried_bits(grid_s, rate_bps, place.name),
+                    lost_bits=_lost_bits(link_model, grid_s, rate_bps, place.name, *sky),
+                    promised_bits=clear_bits,
+                    weather_percent=percent,
+                )
     return filled
 
 
@@ -98,6 +105,17 @@ def _carried_bits(grid_s: Floats, rate_bps: Floats, station_name: str) -> Floats
         raise RunError(f"the link model gives a rate that is negative or not finite over {station_name}.")
     steps_bits = np.diff(grid_s) * (rate_bps[1:] + rate_bps[:-1]) / 2.0
     return np.concatenate([[0.0], np.cumsum(steps_bits)])
+
+
+def _lost_bits(link_model: LinkModel, grid_s: Floats, rate_bps: Floats, station_name: str, *sky: Floats) -> Floats:
+    """Expected loss up to each time, shape (n,); empty where nothing is lost. [bit]"""
+    model = getattr(link_model, "frame_loss", None)
+    if model is None:
+        return np.zeros(0)
+    loss = np.asarray(model(*sky))
+    if loss.shape != grid_s.shape or not np.all((loss >= 0.0) & (loss <= 1.0)):
+        raise RunError(f"the link model gives a frame loss that is no share between 0 and 1 over {station_name}.")
+    return _carried_bits(grid_s, rate_bps * loss, station_name) if loss.any() else np.zeros(0)
 
 
 def with_failures(contacts: Sequence[ContactWindow], pass_failure: float, seed: int) -> list[ContactWindow]:
@@ -114,7 +132,13 @@ def with_failures(contacts: Sequence[ContactWindow], pass_failure: float, seed: 
         [round(w.tca_s / 60.0) for w in contacts],
     )  # fmt: skip
     return [
-        replace(w, failed=True, promised_bits=w.promised.capacity_bits, capacity_bits=np.zeros(len(w.grid_s)))
+        replace(
+            w,
+            failed=True,
+            promised_bits=w.promised.capacity_bits,
+            capacity_bits=np.zeros(len(w.grid_s)),
+            lost_bits=np.zeros(0),
+        )
         if w.booked and draw < pass_failure
         else w
         for w, draw in zip(contacts, drawn.tolist(), strict=True)

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .windows import ContactWindow as ContactWindow
 
 #: Schema ids of the contract, sorted; the file is ``schemas/verdict/<id>.schema.json``, on the wire ``<id>/1``.
 SCHEMA_IDS = (
@@ -87,84 +89,6 @@ class ProductSpec:
     codec: str | None = None
     quality: int | None = None
     box: tuple[float, float, float, float] | None = None
-
-
-_NOTHING = np.zeros(0)
-_NOTHING.flags.writeable = False
-
-
-def _nothing() -> NDArray[np.float64]:
-    """One empty array for all: a plan has thousands of passes, most of them never booked."""
-    return _NOTHING
-
-
-@dataclass(frozen=True, slots=True)
-class ContactWindow:
-    """One pass over a station, and what the link can carry in it.
-
-    ``grid_s`` and ``capacity_bits`` (shape (n,), increasing) give the cumulative information bits of
-    transfer frames before coding that the payload may use; empty until a link is applied. ``promised_bits`` is what
-    the plan on board expects instead, where nobody aboard can know the truth ahead; empty where the two are the same.
-    """
-
-    spacecraft: str
-    station: str
-    aos_s: float
-    tca_s: float
-    los_s: float
-    max_elevation_deg: float
-    truncated_start: bool = False
-    truncated_end: bool = False
-    booked: bool = False
-    grid_s: NDArray[np.float64] = field(default_factory=_nothing)
-    capacity_bits: NDArray[np.float64] = field(default_factory=_nothing)
-    promised_bits: NDArray[np.float64] = field(default_factory=_nothing)
-    #: Share of the time in which the weather is worse than in this pass; None without weather. [%]
-    weather_percent: float | None = None
-    #: Whether the booked pass carries nothing although all was well: antenna, network or operator.
-    failed: bool = False
-
-    @property
-    def promised(self) -> ContactWindow:
-        """The contact as the plan on board has it."""
-        if not len(self.promised_bits):
-            return self
-        return replace(self, capacity_bits=self.promised_bits, promised_bits=_NOTHING)
-
-    @property
-    def truncated(self) -> bool:
-        """Whether the search window cut the pass."""
-        return self.truncated_start or self.truncated_end
-
-    @property
-    def duration_s(self) -> float:
-        """AOS to LOS. [s]"""
-        return self.los_s - self.aos_s
-
-    @property
-    def total_bits(self) -> float:
-        """All that the payload may send in this contact. [bit]"""
-        return float(self.capacity_bits[-1]) if len(self.capacity_bits) else 0.0
-
-    def bits_by(self, time_s: float) -> float:
-        """Cumulative capacity at a time, 0 before AOS and constant after LOS. [bit]"""
-        if not len(self.grid_s):
-            return 0.0
-        return float(np.interp(time_s, self.grid_s, self.capacity_bits))
-
-    def time_for(self, bits: float) -> float:
-        """Time at which so many bits of the contact have been sent; inverse of ``bits_by``. [s]
-
-        Returns infinity where the contact cannot carry them.
-        """
-        if not len(self.grid_s) or bits > self.capacity_bits[-1]:
-            return float("inf")
-        k = int(np.searchsorted(self.capacity_bits, bits, side="left"))
-        if k == 0:
-            return float(self.grid_s[0])
-        c0, c1 = self.capacity_bits[k - 1], self.capacity_bits[k]
-        t0, t1 = self.grid_s[k - 1], self.grid_s[k]
-        return float(t0 + (t1 - t0) * (bits - c0) / (c1 - c0))
 
 
 @dataclass(frozen=True)
@@ -444,7 +368,11 @@ class Decision:
 
 @dataclass(slots=True)
 class QueuedItem:
-    """A file in the downlink queue; ``sent_bytes`` of its ``wire_bytes`` (space packets) are already radiated."""
+    """A file in the downlink queue; ``sent_bytes`` of its ``wire_bytes`` (space packets) are already radiated.
+
+    With acknowledged transfer the last ``closing_bytes`` of ``wire_bytes`` wait until the ground has ``finished``,
+    ``repeat_bytes`` are to be sent again, and ``repeated_bytes`` were. [B]
+    """
 
     id: str
     tile_ids: tuple[str, ...]
@@ -457,6 +385,23 @@ class QueuedItem:
     queued_s: float
     expires_s: float | None = None
     sent_bytes: int = 0
+    closing_bytes: int = 0
+    finished: bool = False
+    repeat_bytes: int = 0
+    repeated_bytes: int = 0
+
+    @property
+    def due_bytes(self) -> int:
+        """Space-packet bytes that can be sent now. [B]"""
+        return self.repeat_bytes or self.wire_bytes - self.sent_bytes - (0 if self.finished else self.closing_bytes)
+
+    def send(self, part_bytes: int) -> None:
+        """Count some of the due bytes as radiated. [B]"""
+        if self.repeat_bytes:
+            self.repeat_bytes -= part_bytes
+            self.repeated_bytes += part_bytes
+        else:
+            self.sent_bytes += part_bytes
 
 
 #: Who answers for costs while a policy is being asked. The engine sets it, so that a ``LazyCosts`` holds no way

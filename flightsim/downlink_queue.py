@@ -37,7 +37,7 @@ class DownlinkQueue:
         heapq.heappush(self._heap, ((item.priority, cut_first, item.captured_s, item.id), item))
         heapq.heappush(self._ages, (item.captured_s, item.id))
         self._present.add(item.id)
-        self.pending_bytes += item.wire_bytes - item.sent_bytes
+        self.pending_bytes += item.due_bytes
 
     def pop(self, now_s: float) -> QueuedItem | None:
         """The file to send next, or None. Files past their expiry are set aside for ``take_expired``.
@@ -47,7 +47,7 @@ class DownlinkQueue:
         while self._heap:
             item = heapq.heappop(self._heap)[1]
             self._present.discard(item.id)
-            self.pending_bytes -= item.wire_bytes - item.sent_bytes
+            self.pending_bytes -= item.due_bytes
             if item.expires_s is not None and now_s > item.expires_s and item.sent_bytes == 0:
                 self._expired.append(item)
                 continue

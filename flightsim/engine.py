@@ -18,6 +18,7 @@ import simpy
 
 from . import events as ev
 from .budget import CapacityClock
+from .cfdp import Losses
 from .compute import Processor
 from .decider import Decider
 from .domain import (
@@ -35,7 +36,7 @@ from .domain import (
     Verdict,
     VerdictStatus,
 )
-from .downlink_queue import DownlinkQueue
+from .downlink import Downlink
 from .perception import VerdictBook
 from .protocols import Policy, SceneSource
 from .recorder import Ledger
@@ -85,13 +86,17 @@ class Flight:
         deadline_s: float,
         looks: SecondLooks,
         worth: Callable[[Verdict], float] | None,
+        losses: Losses,
     ) -> None:
         self._env, self._craft, self._ledger = env, craft, ledger
         self._scenes, self._book, self._sizer, self._looks = scenes, book, sizer, looks
         self._priors, self._worth = MappingProxyType(priors), worth
-        self._horizon_s, self._deadline_s = horizon_s, deadline_s
+        self._horizon_s = horizon_s
         self._log = ledger.log
-        self._queue = DownlinkQueue()
+        self._downlink = Downlink(
+            craft.clock, craft.memory, ledger, losses, deadline_s, lambda: env.now, self._call_at, self._wake
+        )
+        self._queue = self._downlink.queue
         self._batches: dict[tuple[int, float | None], Batch] = {}
         self._waiting: deque[int] = deque()
         self._in_service: int | None = None
@@ -282,7 +287,7 @@ class Flight:
             return
         self._ledger.specs[name] = decision.product
         self._ledger.product(row, product.size_bytes, product.size_px)
-        self._enqueue(
+        self._downlink.enqueue(
             QueuedItem(
                 name, (self._ledger.tile_ids[row],), (row,), decision.action, product.size_bytes,
                 product.wire_bytes, decision.priority, self._ledger.capture_s[row], now_s, decision.expires_s,
@@ -326,20 +331,15 @@ class Flight:
         batch = self._batches.pop(key)
         ids = self._ledger.tile_ids
         self._ledger.weights[batch.name] = batch.shares()
-        self._enqueue(
+        self._downlink.enqueue(
             QueuedItem(
                 batch.name, tuple(ids[r] for r in batch.rows), tuple(batch.rows), Action.VERDICT, batch.size_bytes,
                 batch.wire_bytes, batch.priority, batch.oldest_s, self._env.now, batch.expires_s,
             )
         )  # fmt: skip
 
-    def _enqueue(self, item: QueuedItem) -> None:
-        self._queue.push(item)
-        self._ledger.items.append(item)
-        self._log.emit(
-            ev.ITEM_QUEUED, self._env.now, item.id, str(item.kind), len(item.rows), item.size_bytes, item.wire_bytes,
-            item.priority,
-        )  # fmt: skip
+    def _wake(self) -> None:
+        """A radio that waits in a contact looks into the queue."""
         if self._arrival is not None:
             arrival, self._arrival = self._arrival, None
             arrival.succeed()
@@ -366,13 +366,11 @@ class Flight:
             self._sample()
 
     def _contact_transfers(self, k: int, station: str) -> Generator[simpy.Event, None, None]:
-        env, clock, ledger = self._env, self._craft.clock, self._ledger
+        env, clock = self._env, self._craft.clock
         contact, end_s, capacity = self._craft.contact_rows[k], clock.end_s(k), clock.zone_capacity[k]
         position = 0  # packet bytes of this contact that are spent, idle time included
         while True:
-            item = self._queue.pop(env.now)
-            for gone in self._queue.take_expired():
-                self._expire(gone)
+            item = self._downlink.next_item()
             if item is None:
                 self._arrival = env.event()
                 yield self._arrival | env.timeout(max(0.0, end_s - env.now))
@@ -381,39 +379,22 @@ class Flight:
                     return
                 continue
             position = max(position, math.ceil(clock.zone_in(k, env.now) - 1e-6))
-            left = item.wire_bytes - item.sent_bytes
+            left = item.due_bytes
             if position + left <= capacity:
+                self._downlink.radiate(item, k, contact, position, left)
                 position += left
-                item.sent_bytes = item.wire_bytes
-                ledger.radiated(contact, item, left)
                 yield env.timeout(max(0.0, clock.time_at(k, position) - env.now))
                 # The frame that holds the last byte is shared with the next file and ends a little later.
                 frame_s = clock.time_at(k, math.ceil(position / self._sizer.zone_bytes) * self._sizer.zone_bytes)
-                self._call_at(frame_s, partial(self._deliver, item, station))
+                self._call_at(frame_s, partial(self._downlink.landed, item, station))
                 continue
             part = max(0, capacity - position)
             if part:
-                item.sent_bytes += part
-                ledger.radiated(contact, item, part)
+                self._downlink.radiate(item, k, contact, position, part)
                 self._log.emit(ev.ITEM_CUT, env.now, item.id, item.sent_bytes, item.wire_bytes)
             self._queue.push(item)
             yield env.timeout(max(0.0, end_s - env.now))
             return
-
-    def _deliver(self, item: QueuedItem, station: str) -> None:
-        now_s = self._env.now
-        self._craft.memory.release(("item", item.id))
-        self._ledger.delivered(item, now_s, self._deadline_s)
-        self._log.emit(
-            ev.ITEM_DELIVERED, now_s, item.id, str(item.kind), len(item.rows), station, now_s - item.captured_s
-        )
-
-    def _expire(self, item: QueuedItem) -> None:
-        self._craft.memory.release(("item", item.id))
-        self._log.emit(ev.ITEM_EXPIRED, self._env.now, item.id, len(item.rows))
-        for row in item.rows:
-            self._ledger.end(row, TerminalState.EXPIRED, self._env.now)
-        self._ledger.outcome[item.id] = "expired"
 
     # End -------------------------------------------------------------------------------------------------------
 
@@ -431,12 +412,7 @@ class Flight:
         for row in [*open_rows, *self._waiting]:
             self._free_raw(row)
             self._lose(row, TerminalState.NOT_PROCESSED, "still waiting for the processor when the run ended")
-        for item in self._queue.drain():
-            self._craft.memory.release(("item", item.id))
-            self._log.emit(ev.ITEM_INCOMPLETE, horizon_s, item.id, len(item.rows), item.sent_bytes)
-            for row in item.rows:
-                self._ledger.end(row, TerminalState.INCOMPLETE, horizon_s)
-            self._ledger.outcome[item.id] = "incomplete"
+        self._downlink.finish(horizon_s)
         self._craft.memory.check()
         kept = self._craft.memory.used_bytes
         if kept:
@@ -454,6 +430,7 @@ def fly(
     horizon_s: float,
     deadline_s: float,
     looks: SecondLooks,
+    losses: Losses,
     progress: Callable[[float], None] | None = None,
     worth: Callable[[Verdict], float] | None = None,
 ) -> None:
@@ -466,7 +443,7 @@ def fly(
     """
     env = simpy.Environment()
     flights = [
-        Flight(env, craft, ledger, scenes, book, sizer, schemas, priors, horizon_s, deadline_s, looks, worth)
+        Flight(env, craft, ledger, scenes, book, sizer, schemas, priors, horizon_s, deadline_s, looks, worth, losses)
         for craft in crafts
     ]
     if progress is not None:

@@ -134,6 +134,17 @@ ITEM_DELIVERED = _kind(
     station=_T,
     age_s=_X,
 )
+ITEM_RETRANSMITTED = _kind(
+    "item_retransmitted", _A, "The ground's NAK, or a timer, put PDUs of a file into the queue once more.",
+    item=_T, attempt=_I, pdus=_I, wire_bytes=_I,
+)  # fmt: skip
+ITEM_FINISHED = _kind(
+    "item_finished", _A, "The ground's Finished reached the spacecraft, which freed its copy of the file.", item=_T
+)
+ITEM_LOST = _kind(
+    "item_lost", _W, "A file was sent and never became complete on the ground.",
+    item=_T, tiles=_I, sent_bytes=_I, why=_T,
+)  # fmt: skip
 ITEM_EXPIRED = _kind(
     "item_expired", _W, "A file passed its expiry and was dropped when next considered.", item=_T, tiles=_I
 )

@@ -88,7 +88,8 @@ class Class1Transfer:
         return self.pdu_bytes + self.packets * PACKET_HEADER_BYTES
 
 
-def _header_bytes(cfdp: Cfdp) -> int:
+def header_bytes(cfdp: Cfdp) -> int:
+    """Fixed header of every PDU. [B]"""
     return 4 + 2 * cfdp.entity_id_bytes + cfdp.sequence_bytes
 
 
@@ -104,7 +105,7 @@ def class1(file_bytes: int, cfdp: Cfdp, source_name: str, destination_name: str)
     if max(names) > 255:
         raise ValueError(f"a CFDP file name has {max(names)} bytes; at most 255 fit")
     size_field = 8 if file_bytes > LARGE_FILE_BYTES else 4
-    header, crc = _header_bytes(cfdp), 2 if cfdp.crc else 0
+    header, crc = header_bytes(cfdp), 2 if cfdp.crc else 0
     overhead = header + size_field + crc
     if overhead + cfdp.segment_bytes > PACKET_DATA_LIMIT_BYTES:
         raise ValueError(f"radio.cfdp.segment_bytes is {cfdp.segment_bytes}; with headers it exceeds a Space Packet")
@@ -123,7 +124,7 @@ def wire_bytes(file_bytes: ArrayLike, cfdp: Cfdp, name_bytes: int) -> NDArray[np
     """Space-packet bytes of files with names of one length, in the shape of ``file_bytes``. [B]"""
     size = np.asarray(file_bytes, dtype=np.int64)
     size_field = np.where(size > LARGE_FILE_BYTES, 8, 4)
-    header, crc = _header_bytes(cfdp), 2 if cfdp.crc else 0
+    header, crc = header_bytes(cfdp), 2 if cfdp.crc else 0
     segments = -(-size // cfdp.segment_bytes)
     metadata = header + 2 + size_field + 2 * (1 + name_bytes) + crc
     data = size + segments * (header + size_field + crc)

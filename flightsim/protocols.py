@@ -99,7 +99,8 @@ class LinkModel(Protocol):
     """Rate of the link. ``rate_bps`` is information rate of transfer-frame bits before coding.
 
     Constructed as ``Model(config)``. Optional attributes: ``acquisition_s`` after AOS and ``release_s`` before LOS,
-    in which nothing is carried (0 where absent). [s]
+    in which nothing is carried (0 where absent). [s] Optional method: ``frame_loss``, with the arguments of
+    ``rate_bps``, the share of transfer frames lost, shape (n,); nothing is lost where absent. [-]
     """
 
     Config: ClassVar[type[BaseModel]]

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import events as ev
+from .cfdp import Losses
 from .domain import (
     Action,
     ContactWindow,
@@ -64,13 +65,17 @@ class RunRecord:
     queue_samples: NDArray[np.float64]  # (k, 4) time [s], queued wire bytes [B], storage used [B], waiting tiles [-]
     items: list[QueuedItem] = field(default_factory=list)  # finished and unfinished QueuedItem
     event_counts: dict[str, int] = field(default_factory=dict)
-    outcomes: dict[str, str] = field(default_factory=dict)  # item id: delivered, expired, incomplete
+    outcomes: dict[str, str] = field(default_factory=dict)  # item id: delivered, lost, expired, incomplete
     item_delivered_s: dict[str, float] = field(default_factory=dict)
     specs: dict[str, ProductSpec | None] = field(default_factory=dict)  # by item: which thumbnail
     reasons: list[str] = field(default_factory=list)  # (n,) the policy's words
     verdicts: dict[int, tuple[Verdict, ...]] = field(default_factory=dict)  # by row
     cloud_estimate: NDArray[np.float64] | None = None  # (n,) on board
     uplink_bytes: int = 0
+    return_bytes: int = 0  # space packets of the ground's answers to files
+    retransmitted_bytes: float = 0.0  # of the transfer frames radiated, fill shared in proportion
+    lost_bytes: float = 0.0  # the same of files that were lost, their retransmissions included
+    losses: Losses | None = None  # what the references lose; None for nothing
     energy_j: float = 0.0
     deadline_s: float = float("inf")  # useful age of a product
     craft_storage_bytes: tuple[int, ...] = ()  # by spacecraft; empty: ``storage_bytes`` in equal shares
@@ -129,6 +134,8 @@ class Ledger:
         self._product_bytes = [0] * n
         self._radiated: list[list[tuple[QueuedItem, int]]] = [[] for _ in contacts]
         self._contact_zone = [0] * len(contacts)
+        self._contact_again = [0] * len(contacts)
+        self.return_bytes = 0
 
     def note_once(self, text: str, key: str | None = None) -> None:
         """What the report must say, once for each key."""
@@ -176,10 +183,12 @@ class Ledger:
         self._state[row] = _STATE_CODE[state]
         self.log.emit(ev.TILE_ENDED, now_s, self.tile_ids[row], str(state))
 
-    def radiated(self, contact: int, item: QueuedItem, part_bytes: int) -> None:
-        """Space-packet bytes of a file that a contact carries. [B]"""
+    def radiated(self, contact: int, item: QueuedItem, part_bytes: int, again: bool = False) -> None:
+        """Space-packet bytes of a file that a contact carries, for the first time or again. [B]"""
         self._radiated[contact].append((item, part_bytes))
         self._contact_zone[contact] += part_bytes
+        if again:
+            self._contact_again[contact] += part_bytes
 
     def air_bytes(self, zone_bytes: int) -> int:
         """Transfer-frame bytes of so many packet bytes in one contact; fill is charged once. [B]"""
@@ -205,6 +214,12 @@ class Ledger:
             self._late[row] = late
             self.end(row, TerminalState.LATE if late else TerminalState.DELIVERED, now_s)
 
+    def closed(self, item: QueuedItem, outcome: str, state: TerminalState, now_s: float) -> None:
+        """A file that will not be delivered has its end, and its tiles with it."""
+        self.outcome[item.id] = outcome
+        for row in item.rows:
+            self.end(row, state, now_s)
+
     def check(self) -> None:
         """Conservation: one end for each tile, and the bytes of files are the bytes of contacts.
 
@@ -216,15 +231,32 @@ class Ledger:
         open_rows = [row for row, state in enumerate(self._state) if state < 0]
         if open_rows:
             raise ConservationError(f"{len(open_rows)} tiles have no end, the first is {self.tile_ids[open_rows[0]]}.")
-        sent = sum(item.sent_bytes for item in self.items)
-        if sent != sum(self._contact_zone):
-            raise ConservationError(f"files sent {sent} bytes, contacts carried {sum(self._contact_zone)} bytes.")
         delivered = Counter(state for state in self.outcome.values())
         if sum(delivered.values()) != len(self.items):
             raise ConservationError(f"{len(self.items)} files, but outcomes {dict(delivered)}.")
+        self._check_bytes()
+
+    def _check_bytes(self) -> None:
+        """What contacts carried is what files delivered, lost, cut short, and sent again."""
+        books = dict.fromkeys(("delivered", "lost", "incomplete", "expired"), 0)
         for item in self.items:
-            if (self.outcome[item.id] == "delivered") != (item.sent_bytes == item.wire_bytes):
-                raise ConservationError(f"file {item.id} is {self.outcome[item.id]} with {item.sent_bytes} bytes sent.")
+            outcome, whole = self.outcome[item.id], item.sent_bytes >= item.wire_bytes - item.closing_bytes
+            books[outcome] += item.sent_bytes
+            # With acknowledged transfer a file that was sent whole may still wait for an answer.
+            fits = {
+                "delivered": whole,
+                "lost": whole,
+                "incomplete": not whole or item.closing_bytes > 0,
+                "expired": item.sent_bytes == 0,
+            }
+            if not fits[outcome] or item.due_bytes < 0:
+                raise ConservationError(f"file {item.id} is {outcome} with {item.sent_bytes} bytes sent.")
+        again = sum(item.repeated_bytes for item in self.items)
+        if again != sum(self._contact_again) or sum(books.values()) + again != sum(self._contact_zone):
+            raise ConservationError(
+                f"files sent {books} bytes and {again} again, contacts carried {sum(self._contact_zone)} bytes, "
+                f"{sum(self._contact_again)} of them again."
+            )
 
     def record(
         self,
@@ -250,7 +282,7 @@ class Ledger:
                 status[row, j] = _STATUS_CODE[verdict.status]
                 if verdict.confidence is not None:
                     confidence[row, j] = verdict.confidence
-        wire, air = np.zeros(n), np.zeros(n)
+        wire, air, lost = np.zeros(n), np.zeros(n), 0.0
         for item in self.items:
             rows = list(item.rows)
             share = self.weights[item.id] if item.id in self.weights else np.ones(len(rows))
@@ -260,6 +292,13 @@ class Ledger:
             for item, part in parts:
                 share = self.weights[item.id] if item.id in self.weights else np.ones(len(item.rows))
                 air[list(item.rows)] += part * (radiated / zone) * share
+                if self.outcome[item.id] == "lost":
+                    lost += part * (radiated / zone)
+        again = sum(
+            part * (radiated / zone)
+            for part, zone, radiated in zip(self._contact_again, self._contact_zone, contact_air, strict=True)
+            if part
+        )
         return RunRecord(
             plan=self.plan,
             truth=truth,
@@ -295,6 +334,9 @@ class Ledger:
             reasons=self.reasons,
             verdicts=self.verdicts,
             uplink_bytes=uplink_bytes,
+            return_bytes=self.return_bytes,
+            retransmitted_bytes=float(again),
+            lost_bytes=lost,
             energy_j=self.energy_j,
             notes=self.notes,
             looks=looks,

@@ -2,6 +2,10 @@
 
 Closed forms, no second simulation: the transfers of one spacecraft are a Lindley recursion on the *capacity clock*,
 the cumulative bytes that its booked contacts can have carried. Positions on it are whole bytes of packet zone.
+
+Where the link loses frames, files of the references are lost too, by the very draws of the run. Under CFDP class 2
+they cost their expected retransmissions at the mean loss of the contacts, sent right behind the file: round trips,
+timers and storage held until Finished are left out. The unlimited link loses nothing.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from . import rng
 from .domain import ContactWindow
 from .recorder import RunRecord
 
@@ -44,11 +49,36 @@ class CapacityCurve:
         self.capacity = np.array([int(c.total_bits // (8 * frame_bytes)) * zone_bytes for c in self.contacts], np.int64)
         self.edges = np.concatenate([np.zeros(1, np.int64), np.cumsum(self.capacity)])
         self._end_s = np.array([float(c.grid_s[-1]) for c in self.contacts])
+        lost = [self._lost_in(k, self.capacity[k : k + 1])[0] for k in range(len(self.contacts))]
+        self._lost = np.concatenate([np.zeros(1), np.cumsum(lost)])
 
     @property
     def total(self) -> int:
         """All that the contacts can carry. [B]"""
         return int(self.edges[-1])
+
+    def _lost_in(self, k: int, carried: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Expected loss of the first so many packet bytes of a contact, shape (n,). [B]"""
+        contact = self.contacts[k]
+        if not len(contact.lost_bits):
+            return np.zeros(len(carried))
+        zones_per_bit = self.zone_bytes / (8 * self.frame_bytes)
+        bits = carried / zones_per_bit
+        return np.asarray(np.interp(bits, contact.capacity_bits, contact.lost_bits) * zones_per_bit)
+
+    @property
+    def mean_loss(self) -> float:
+        """Share of all capacity that is expected to be lost. [-]"""
+        return float(min(1.0, self._lost[-1] / self.total)) if self.total else 0.0
+
+    def lost_by(self, position: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Packet bytes expected to be lost up to each of some positions, shape (n,). [B]"""
+        index = np.clip(np.searchsorted(self.edges, position, side="left") - 1, 0, max(0, len(self.contacts) - 1))
+        answer = self._lost[index]
+        for k in np.unique(index).tolist() if len(self.contacts) else ():
+            rows = index == k
+            answer[rows] += self._lost_in(k, position[rows] - self.edges[k])
+        return answer
 
     def position(self, time_s: NDArray[np.float64]) -> NDArray[np.float64]:
         """Packet bytes that can have been carried by each of some rising times, shape (n,). [B]"""
@@ -260,7 +290,10 @@ class References:
 
     def __init__(self, record: RunRecord, sizes: ReferenceSizes) -> None:
         self.record, self.sizes = record, sizes
-        plan = record.plan
+        plan, losses = record.plan, record.losses
+        self._keys = np.zeros(0, dtype=np.uint64)  # read only where something can be lost
+        if losses is not None and any(len(c.lost_bits) for c in record.contacts):
+            self._keys = rng.keys_of(list(plan.tile_ids))
         crafts = len(plan.spacecraft)
         storage = record.craft_storage_bytes or (record.storage_bytes // max(1, crafts),) * crafts
         self._storage = dict(enumerate(storage))
@@ -286,9 +319,10 @@ class References:
         """Rows of the plan and their transfers, for each spacecraft that sends some tiles first in first out."""
         found = []
         for index, all_rows in self._rows.items():
-            rows = all_rows[which[all_rows]]
+            rows, curve, losses = all_rows[which[all_rows]], self._curves[index], self.record.losses
+            sent = wire[rows] if losses is None else losses.expected_bytes(wire[rows], curve.mean_loss)
             transfer = fifo(
-                self._curves[index], self.record.plan.time_s[rows], wire[rows], stored[rows],
+                curve, self.record.plan.time_s[rows], sent, stored[rows],
                 self.sizes.raw_bytes[rows], self._storage[index], self._position[rows],
             )  # fmt: skip
             found.append((rows, transfer))
@@ -325,12 +359,23 @@ class References:
         n = len(record.plan)
         delivered_s, dropped = np.full(n, np.nan), np.zeros(n, dtype=bool)
         for rows, transfer in parts:
-            delivered_s[rows] = transfer.delivered_s
+            delivered_s[rows] = np.where(self._lost(rows, transfer), np.nan, transfer.delivered_s)
             dropped[rows] = transfer.dropped
         with np.errstate(invalid="ignore"):
             in_time = delivered_s <= np.minimum(record.horizon_s, record.plan.time_s + record.deadline_s)
         air = sum(transfer.air_bytes for _, transfer in parts)
         return Reference(name, air, which, np.asarray(in_time), delivered_s, dropped)
+
+    def _lost(self, rows: NDArray[np.int64], transfer: Transfer) -> NDArray[np.bool_]:
+        """Files that were sent whole and never became complete, shape (m,)."""
+        losses, answer = self.record.losses, np.zeros(len(rows), dtype=bool)
+        if losses is None or not len(self._keys):
+            return answer
+        sent = np.flatnonzero(transfer.complete)
+        start, finish = transfer.start[sent], transfer.finish[sent]
+        share = (transfer.curve.lost_by(finish) - transfer.curve.lost_by(start)) / (finish - start)
+        answer[sent] = losses.file_is_lost(self._keys[rows[sent]], finish - start, np.clip(share, 0.0, 1.0))
+        return answer
 
 
 __all__ = ["CapacityCurve", "Reference", "ReferenceSizes", "References", "Transfer", "fifo"]

@@ -165,11 +165,15 @@ def items_table(record: RunRecord) -> pa.Table:
             "size_bytes": (pa.array([item.size_bytes for item in items], pa.int64()), "file [B]"),
             "wire_bytes": (pa.array([item.wire_bytes for item in items], pa.int64()), "space packets [B]"),
             "sent_bytes": (pa.array([item.sent_bytes for item in items], pa.int64()), "radiated of them [B]"),
+            "repeated_bytes": (
+                pa.array([item.repeated_bytes for item in items], pa.int64()),
+                "radiated again [B]",
+            ),
             "priority": (pa.array([item.priority for item in items], pa.int32()), "smaller goes first"),
             "captured_s": (pa.array([item.captured_s for item in items], pa.float64()), "oldest capture [s]"),
             "queued_s": (pa.array([item.queued_s for item in items], pa.float64()), "joined the queue [s]"),
             "delivered_s": (pa.array(delivered, pa.float64()), "last byte on the ground [s]"),
-            "outcome": ([record.outcomes[item.id] for item in items], "delivered, expired or incomplete"),
+            "outcome": ([record.outcomes[item.id] for item in items], "delivered, lost, expired or incomplete"),
         }
     )
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from . import compute, frames, looking, metrics, outputs, owners, readers, registry, runfolder, summary
 from .budget import CapacityClock
+from .cfdp import Losses
 from .domain import Action
 from .engine import Craft, fly
 from .errors import FlightsimError, InputError, RunError
@@ -226,6 +227,7 @@ def simulate(
         caches.append(cache)
     keys = shot_keys(plan, scenario.seed)
     book = VerdictBook(payload, scenes.pair, keys, truth, scenario.seed, failed, cache)
+    losses = Losses(scenario.seed, scenario.craft[0].radio.cfdp, sizer.zone_bytes)
     crafts, policies = [], []
     clocks: list[owners.Clock] = []
     for index, craft in enumerate(scenario.craft):
@@ -263,7 +265,7 @@ def simulate(
     try:
         fly(
             crafts, ledger, scenes, book, sizer, scenario.payload.schemas, priors, scenario.horizon_s,
-            deadline_s, looks, progress, Worth(readers.eye_of(payload, scenario.payload.schemas)),
+            deadline_s, looks, losses, progress, Worth(readers.eye_of(payload, scenario.payload.schemas)),
         )  # fmt: skip
     finally:
         for policy in policies:
@@ -274,6 +276,7 @@ def simulate(
     storage = tuple(craft.storage_bytes for craft in scenario.craft)
     record = ledger.record(truth, scenario.duration_s, scenario.horizon_s, deadline_s, storage, world.uplink_bytes)
     record.cloud_estimate = _cloud_estimates(scenes, len(plan))
+    record.losses = losses
     for cache in caches:
         cache.save()
     identities = {
@@ -325,7 +328,7 @@ def _context(
     """What the summary says beside the metrics: names, failures, what the plan left out."""
     failures = {
         name: record.event_counts[name]
-        for name in ("payload_failed", "policy_failed", "policy_hung", "product_refused", "item_expired")
+        for name in ("payload_failed", "policy_failed", "policy_hung", "product_refused", "item_expired", "item_lost")
         if record.event_counts[name]
     }
     notes = [*record.notes, *getattr(world.scenes, "notes", ())]

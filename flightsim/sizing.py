@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import frames, products, records
+from . import cfdp, frames, products, records
 from .domain import Action, ImageRef, Plan, ProductSpec, TilePair, Verdict
 from .protocols import SceneSource
 from .scenario.models import Radio
@@ -118,11 +118,12 @@ class Sizer:
 
     def _wire(self, size_bytes: int, kind: Action) -> int:
         name = frames.file_name(kind, 0)
-        return frames.class1(size_bytes, self._radio.cfdp, name, name).space_packet_bytes
+        first = frames.class1(size_bytes, self._radio.cfdp, name, name).space_packet_bytes
+        return first + cfdp.closing_bytes(self._radio.cfdp)
 
     def wire_all(self, size_bytes: NDArray[np.int64], kind: Action) -> NDArray[np.int64]:
         """Space-packet bytes of many files, shape (n,). [B]"""
-        return frames.wire_bytes(size_bytes, self._radio.cfdp, len(frames.file_name(kind, 0)))
+        return cfdp.forward_bytes(size_bytes, self._radio.cfdp, len(frames.file_name(kind, 0)))
 
     def new_name(self, kind: Action) -> str:
         """Name of the next file of a kind."""

@@ -134,8 +134,19 @@ def _bytes_line(metrics: Mapping[str, Any]) -> str:
     )
     return (
         f"radiated: {kinds}; products complete {bytes_text(values['delivered'])}, "
-        f"overhead and waste {bytes_text(values['waste'])}{density}"
+        f"overhead and waste {bytes_text(values['waste'])}{_protocol_text(values)}{density}"
     )
+
+
+def _protocol_text(values: Mapping[str, Any]) -> str:
+    """What frame loss and acknowledgement cost; empty for unacknowledged files without loss."""
+    # Runs of earlier versions have none of these.
+    parts = [
+        f"{label} {bytes_text(values[name])}"
+        for name, label in (("retransmitted", "sent again"), ("lost", "of lost files"), ("return_link", "return link"))
+        if values.get(name)
+    ]
+    return f" ({', '.join(parts)})" if parts else ""
 
 
 def _latency_line(metrics: Mapping[str, Any]) -> str:

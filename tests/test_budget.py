@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from flightsim.budget import CapacityClock
 from flightsim.domain import ContactWindow
@@ -76,3 +78,38 @@ def test_what_is_looked_ahead_to_is_what_was_promised(clock):
         assert seen.budget(time_s, 1000) == clock.budget(time_s, 1000)
     assert sum(seen.zone_capacity) == pytest.approx(sum(clock.zone_capacity) / 2, abs=3 * ZONE)
     assert seen.zone_by(200_000.0) == sum(seen.zone_capacity)
+
+
+def test_the_loss_of_a_stretch_is_the_mean_over_what_it_carries(clock):
+    """A contact whose first half loses a tenth and whose second half, at three times the rate, loses nothing."""
+    grid = np.array([1000.0, 1100.0, 1200.0])
+    bits = np.array([0.0, 1e7, 4e7])
+    window = replace(contact(1000, 200), grid_s=grid, capacity_bits=bits, lost_bits=np.array([0.0, 1e6, 1e6]))
+    lossy = CapacityClock([window], ZONE, FRAME)
+    end = lossy.zone_capacity[0]
+    half = 1e7 / (8 * FRAME) * ZONE
+    assert lossy.frame_loss(0, 0, int(half)) == pytest.approx(0.1)
+    assert lossy.frame_loss(0, int(half) + 1, end) == 0.0
+    assert lossy.frame_loss(0, 0, end) == pytest.approx(0.025, rel=1e-3)  # whole frames end a little earlier
+    assert clock.frame_loss(0, 0, 5000) == 0.0
+
+
+def test_delays_stand_still_outside_contacts(clock):
+    assert clock.contact_time_s(1100.0, 5.0) == 1105.0
+    assert clock.contact_time_s(0.0, 5.0) == 1005.0
+    assert clock.contact_time_s(1390.0, 25.0) == 50_015.0
+    assert clock.contact_time_s(1390.0, 10.0) == 50_000.0  # as a contact ends nobody answers any more
+    assert clock.contact_time_s(1390.0, 10.0 + 300.0 + 7.0) == 100_007.0
+    assert clock.contact_time_s(100_499.0, 1.0) == float("inf")
+    assert clock.contact_time_s(1399.0, 0.0) == 1399.0
+
+
+@given(
+    time_s=st.floats(0.0, 100_400.0), first=st.floats(0.0, 300.0), second=st.floats(0.0, 300.0),
+)  # fmt: skip
+def test_two_delays_are_one(time_s, first, second):
+    clock = CapacityClock([contact(1000, 400), contact(50_000, 300), contact(100_000, 500)], ZONE, FRAME)
+    one = clock.contact_time_s(time_s, first + second)
+    two = clock.contact_time_s(clock.contact_time_s(time_s, first), second) if one < float("inf") else one
+    # Where a delay ends with a contact, rounding decides in which it is said: a difference of no contact time.
+    assert two == pytest.approx(one, abs=1e-6) or min(abs(one - edge) for edge in (50_000.0, 100_000.0)) < 1e-6

@@ -49,6 +49,7 @@ LOST = {"in_time": False}
         ({"status": "not_asked"}, MissCause.NOT_ASKED),
         ({"action": "nothing", "state": "not_sent", **LOST}, MissCause.POLICY_DID_NOT_SEND),
         ({"state": "incomplete", **LOST}, MissCause.NOT_DOWN_IN_TIME),
+        ({"state": "lost", **LOST}, MissCause.LOST_ON_LINK),
         ({"state": "late", **LOST}, MissCause.LATE),
         ({"state": "expired", **LOST}, MissCause.EXPIRED),
         ({"action": "tile", "state": "dropped_full", **LOST}, MissCause.STORAGE_FULL),

@@ -369,3 +369,12 @@ def test_the_documented_messages_are_the_ones_that_are_spoken() -> None:
     # Every key of a decision stands in its table.
     for key in wire.decision_to_json(Decision(Action.NOTHING)):
         assert f"`{key}`" in text
+
+
+@pytest.mark.parametrize(
+    ("loss", "words"),
+    [(lambda e: e[:3], "gives shape (3,)"), (lambda e: e, "share from 0 to 1"), (lambda e: e * np.nan, "share from 0")],
+)
+def test_a_loss_of_frames_that_is_no_share_is_named(loss: Callable[..., NDArray[np.float64]], words: str) -> None:
+    methods = {"rate_bps": lambda self, e, r: np.ones_like(e), "frame_loss": lambda self, e, r: loss(e)}
+    assert words in str(faults(testing.check_link(type("Link", (), methods))))

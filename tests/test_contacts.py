@@ -448,3 +448,21 @@ def test_a_row_under_way_at_the_end_of_the_duration_is_what_a_shorter_search_giv
 def test_an_unknown_link_is_refused_by_name() -> None:
     with pytest.raises(InputError, match="constnat"):
         contacts_for(scenario(link={"use": "constnat"}))
+
+
+def test_lost_bits_are_the_share_of_what_is_carried(sso: Propagator, passes: list[ContactWindow]) -> None:
+    plain = filled(sso, passes, Constant(ConstantConfig(rate=2e6)))
+    lossy = filled(sso, passes, Constant(ConstantConfig(rate=2e6, frame_loss=0.05)))
+    for a, b in zip(plain, lossy, strict=True):
+        assert np.array_equal(a.capacity_bits, b.capacity_bits)
+        assert not len(a.lost_bits)
+        assert b.lost_bits == pytest.approx(0.05 * b.capacity_bits)
+
+
+def test_a_loss_that_is_no_share_is_refused(sso: Propagator, passes: list[ContactWindow]) -> None:
+    class Gain(Slope):
+        def frame_loss(self, elevation_deg: NDArray[np.float64], range_km: NDArray[np.float64]) -> NDArray[np.float64]:
+            return elevation_deg
+
+    with pytest.raises(RunError, match="frame loss that is no share"):
+        filled(sso, passes, Gain())

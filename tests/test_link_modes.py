@@ -160,7 +160,7 @@ DB = st.floats(0.0, 12.0)
 @pytest.mark.parametrize("mode", MODES)
 def test_they_pass_the_checks_for_plugins(mode: str) -> None:
     results = check_plugin(mode, "links")
-    assert len(results) == 5
+    assert len(results) == 6
     assert all(result.ok for result in results), results
 
 
@@ -360,3 +360,35 @@ def test_pass_through_the_zenith_is_as_long_as_orbits_make_it() -> None:
     assert whole["duration_s"] == pytest.approx(591.0, abs=8.0)  # a pass near the zenith over Kiruna takes 587 s
     assert whole["usable_s"] == pytest.approx(whole["duration_s"] - 15.0)
     assert zenith_pass(built("vcm", acquisition="600s"), 5.0, 550.0)["volume_bytes"] == 0.0
+
+
+# Frame loss -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_with_the_margins_of_the_defaults_no_frame_is_lost(mode: str) -> None:
+    assert not built(mode).frame_loss(PASS_DEG, PASS_KM).any()
+
+
+@pytest.mark.parametrize("mode", ["ccm", "vcm"])
+def test_unpredicted_weather_first_loses_frames_and_then_all(mode: str) -> None:
+    """1e-5 at the threshold, 11.5 decades a decibel: everything 5 / 11.5 dB below it."""
+    model = built(mode)
+    elevation_deg, range_km = np.array([60.0]), budget.slant_range_km(np.array([60.0]), 550.0)
+    margin_db = float(model.margin_db(elevation_deg, range_km)[0])
+    excess_db = margin_db + np.array([-0.3, 0.0, 0.2, 5.0 / 11.5 - 1e-6, 5.0 / 11.5 + 1e-6])
+    loss = [float(model.frame_loss(elevation_deg, range_km, excess)[0]) for excess in excess_db]
+    assert loss == pytest.approx([10**-8.45, 1e-5, 10**-2.7, 1.0, 1.0], rel=1e-4)
+    rates = [float(model.rate_bps(elevation_deg, range_km, excess)[0]) for excess in excess_db]
+    assert rates[:4] == [float(model.rate_bps(elevation_deg, range_km)[0])] * 4
+    assert rates[4] == 0.0
+    step = built(mode, frame_loss_at_threshold=0.0)
+    assert [float(step.rate_bps(elevation_deg, range_km, excess)[0]) > 0.0 for excess in excess_db] == [
+        True, True, False, False, False,
+    ]  # fmt: skip
+
+
+def test_nothing_sent_loses_nothing() -> None:
+    dead = built("ccm", transmit_power=1e-9)
+    assert not dead.rate_bps(PASS_DEG, PASS_KM).any()
+    assert not dead.frame_loss(PASS_DEG, PASS_KM).any()

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from flightsim.budget import CapacityClock
+from flightsim.cfdp import Losses
 from flightsim.compute import Processor
 from flightsim.domain import SCHEMA_IDS, ContactWindow, Plan
 from flightsim.engine import Craft, fly
@@ -122,9 +123,11 @@ def mission(
         fallback=fallback or load_policy("verdicts_only"),
         fallback_name="verdicts_only",
     )  # fmt: skip
+    losses = Losses(seed, (radio or Radio()).cfdp, sizer.zone_bytes)
     priors = dict.fromkeys(schemas, prevalence)
-    fly([craft], ledger, scenes, book, sizer, schemas, priors, horizon_s, deadline_s, looks)
+    fly([craft], ledger, scenes, book, sizer, schemas, priors, horizon_s, deadline_s, looks, losses)
     log.flush()
     record = ledger.record(truth, horizon_s, horizon_s, deadline_s, (storage_bytes,), 0)
+    record.losses = losses
     events = [json.loads(line) for line in out.getvalue().splitlines()]
     return Flown(record, ledger, events, sizer)

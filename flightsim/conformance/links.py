@@ -35,6 +35,16 @@ def check_link(make: Callable[[], Any]) -> list[CheckResult]:
             raise Broken("a rate depends on which others are asked with it")
         return ""
 
+    def losses() -> str:
+        loss = np.asarray(make().frame_loss(elevation_deg.copy(), range_km.copy()))
+        if loss.shape != elevation_deg.shape:
+            raise Broken(f"frame_loss gives shape {loss.shape} for {elevation_deg.shape}")
+        if not np.all((loss >= 0.0) & (loss <= 1.0)):
+            raise Broken("the loss of frames must be a share from 0 to 1")
+        return f"at most {loss.max():.3g} of frames lost"
+
     if report.add("rates are finite, not negative, one for each elevation", sound):
         report.add("a rate does not depend on its neighbours", pointwise)
+        if hasattr(make(), "frame_loss"):
+            report.add("the loss of frames is a share", losses)
     return report.results

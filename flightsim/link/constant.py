@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from ..protocols import PluginConfig
-from ..scenario.quantities import BitPerSecond, Seconds
+from ..scenario.quantities import BitPerSecond, Seconds, Share
 
 
 class ConstantConfig(PluginConfig):
@@ -21,6 +21,8 @@ class ConstantConfig(PluginConfig):
     """Time after AOS in which nothing is carried. [s]"""
     release: Annotated[Seconds, Field(ge=0)] = 5.0
     """Time before LOS in which nothing is carried. [s]"""
+    frame_loss: Share = 0.0
+    """Share of transfer frames that are lost. [-]"""
 
 
 class Constant:
@@ -42,3 +44,7 @@ class Constant:
     def rate_bps(self, elevation_deg: NDArray[np.float64], range_km: NDArray[np.float64]) -> NDArray[np.float64]:
         """Information rate, shape (n,). [bit/s]"""
         return np.full(np.broadcast(elevation_deg, range_km).shape, self.config.rate)
+
+    def frame_loss(self, elevation_deg: NDArray[np.float64], range_km: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Share of transfer frames lost, shape (n,). [-]"""
+        return np.full(np.broadcast(elevation_deg, range_km).shape, self.config.frame_loss)

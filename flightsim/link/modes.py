@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, Field
 from . import radio
 from .budget import Floats, Numbers
 from .codes import Modcod, worth_having
+from .loss import frame_loss
 from .radio import ChoiceConfig, Loss, RadioConfig
 
 Indices = NDArray[np.intp]
@@ -43,8 +44,8 @@ class RadioLink(ABC):
     Notes
     -----
     ``excess_loss_db`` is a loss that the link's settings do not contain, such as the weather of a pass; ``vcm`` and
-    ``ccm`` do not see it coming. A MODCOD below its ideal threshold plus implementation loss carries nothing: codes
-    end within a few tenths of a decibel.
+    ``ccm`` do not see it coming. Below its ideal threshold plus implementation loss a MODCOD loses frames, within a few
+    tenths of a decibel all of them; from there on it carries nothing.
     """
 
     Config: ClassVar[type[BaseModel]]
@@ -79,9 +80,18 @@ class RadioLink(ABC):
     def rate_bps(self, elevation_deg: Numbers, range_km: Numbers, excess_loss_db: Numbers = 0.0) -> Floats:
         """Information rate of transfer-frame bits, shape (n,). [bit/s]"""
         sent = self.chosen(elevation_deg, range_km, excess_loss_db)
-        usable_db = self.usable_es_n0_db(elevation_deg, range_km, excess_loss_db)
-        heard = (sent != NONE) & (usable_db >= self._threshold_db[sent])
+        heard = (sent != NONE) & (self._frame_loss(sent, elevation_deg, range_km, excess_loss_db) < 1.0)
         return np.asarray(np.where(heard, self._efficiency[sent] * self.radio.symbol_rate, 0.0))
+
+    def frame_loss(self, elevation_deg: Numbers, range_km: Numbers, excess_loss_db: Numbers = 0.0) -> Floats:
+        """Share of transfer frames lost, 0 where nothing is sent, shape (n,). [-]"""
+        sent = self.chosen(elevation_deg, range_km, excess_loss_db)
+        return self._frame_loss(sent, elevation_deg, range_km, excess_loss_db)
+
+    def _frame_loss(self, sent: Indices, elevation_deg: Numbers, range_km: Numbers, excess_loss_db: Numbers) -> Floats:
+        usable_db = self.usable_es_n0_db(elevation_deg, range_km, excess_loss_db)
+        margin_db = np.where(sent == NONE, np.nan, usable_db - self._threshold_db[sent])
+        return frame_loss(margin_db, self.radio.frame_loss_at_threshold, self.radio.frame_loss_slope_per_db)
 
     def _best(self, usable_db: Floats, margin_db: float) -> Indices:
         """The most efficient MODCOD that closes with a margin; thresholds and efficiencies rise together."""

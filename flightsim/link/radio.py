@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator
 
 from .. import units
 from ..protocols import PluginConfig
-from ..scenario.quantities import Seconds
+from ..scenario.quantities import Seconds, Share
 from ..scenario.suggest import hint
 from . import budget
 from .budget import Numbers
@@ -73,6 +73,10 @@ class RadioConfig(PluginConfig):
     """Time after AOS in which nothing is carried. [s]"""
     release: Annotated[Seconds, Field(ge=0)] = 5.0
     """Time before LOS in which nothing is carried. [s]"""
+    frame_loss_at_threshold: Share = 1e-5
+    """Share of transfer frames lost at a margin of 0 dB; 0 makes the code a step. [-]"""
+    frame_loss_slope_per_db: Annotated[float, Field(ge=0.1, le=1000)] = 11.5
+    """Decades by which that share falls with each decibel of margin. [1/dB]"""
 
 
 class ChoiceConfig(RadioConfig):

@@ -135,8 +135,10 @@ class Thumbnail(Strict):
 
 
 class Cfdp(Strict):
-    """CFDP class 1 settings (CCSDS 727.0-B-5)."""
+    """CFDP settings (CCSDS 727.0-B-5); the times are engineering values."""
 
+    class_: Literal[1, 2] = Field(1, alias="class")
+    """1: unacknowledged, a file with a lost frame is lost; 2: acknowledged, what was lost is sent again."""
     entity_id_bytes: Literal[1, 2, 4, 8] = 1
     """Width of entity ids. [B]"""
     sequence_bytes: Literal[1, 2, 4, 8] = 2
@@ -145,6 +147,20 @@ class Cfdp(Strict):
     """Whether each PDU carries a CRC."""
     segment_bytes: Annotated[int, Field(ge=16, le=65000)] = 1000
     """File data per PDU. [B]"""
+    round_trip: Annotated[Seconds, Field(ge=0)] = 1.0
+    """Class 2: from the last byte of a transmission on the ground to the ground's answer on board. [s]"""
+    timer: Annotated[Seconds, Field(gt=0)] = 10.0
+    """Class 2: when either end speaks again without an answer; frozen outside contacts. [s]"""
+    attempts: Annotated[int, Field(ge=0, le=1000)] = 8
+    """Class 2: how often something of a file is sent again, in either direction, before the file is given up."""
+    return_loss: Share = 0.0
+    """Class 2: share of the ground's answers that are lost. [-]"""
+
+    @model_validator(mode="after")
+    def _patient(self) -> Cfdp:
+        if self.timer < self.round_trip:
+            raise ValueError("timer must not be shorter than round_trip: every file would be sent again")
+        return self
 
 
 class Radio(Strict):
