@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Discriminator,
     Field,
     Tag,
@@ -20,13 +18,9 @@ from pydantic import (
 
 from ..domain import SCHEMA_IDS
 from ..errors import InputError
+from .base import Strict
+from .energy import PowerChoice, ThermalChoice
 from .quantities import Bytes, Duration, Seconds, Share, Utc
-
-
-class Strict(BaseModel):
-    """Base of every part: unknown keys forbidden, frozen, finite numbers."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class Use(Strict):
@@ -184,8 +178,10 @@ class Spacecraft(Strict):
     """Mass memory for raw captures and products. [B]"""
     radio: Radio = Radio()
     """Products, files, frames."""
-    power: Literal["off"] = "off"
-    """Power model; only off for now."""
+    power: PowerChoice = "off"
+    """Array, battery, loads and modes; off, the default: no limit."""
+    thermal: ThermalChoice = "off"
+    """Temperature of the payload computer; off, the default: always cool. Needs power."""
     compute: Compute = Compute()
     """The payload computer."""
 
@@ -435,6 +431,8 @@ def _check_fit(scenario: Scenario) -> None:
             raise ValueError(
                 f"spacecraft.camera.plan: strip goes with scenes: {{use: sizes}}, not with {scenario.scenes.use}"
             )
+        if craft.thermal != "off" and craft.power == "off":
+            raise ValueError("spacecraft.thermal: needs spacecraft.power, since its heat is what the loads draw")
     _once("spacecraft", [craft.name for craft in scenario.craft])
     if isinstance(scenario.stations, ShippedStations):
         _once("stations.names", scenario.stations.names)
