@@ -162,7 +162,7 @@ class Battery:
             refused_wh = (wanted_wh - stored_wh) / self._in
             taken_w = rate_w / self._in
             self.full_s += seconds * (1.0 - stored_wh / wanted_wh) if refused_wh else 0.0
-            self.stored_wh += stored_wh
+            self.stored_wh = min(self.capacity_wh, self.stored_wh + stored_wh)
             self.losses_wh += taken_w * hours - refused_wh - stored_wh
             # Exactly 0 where all is taken, not what division and multiplication by the efficiency leave.
             whole = may_charge and harvest_w - load_w <= self._max_charge_w
