@@ -49,11 +49,16 @@ def _profile(name: str) -> dict[str, Any]:
     return profile
 
 
+#: Shorter rests and turns of work are none: what a year's seconds resolve is 4 ns. [s]
+_INSTANT_S = 1e-6
+
+
 class Processor:
     """When a service that starts at some time is finished, under a duty limit per orbit.
 
     Orbits are counted from the scenario's start. Of each orbit at most ``duty`` may be worked; what does not
-    fit waits for the next orbit and goes on there.
+    fit waits for the next orbit and goes on there. ``finish_s`` is for work that nothing else interrupts; where power
+    or heat may, ``left_s`` and ``charge`` count it piece by piece.
     """
 
     def __init__(self, period_s: float, duty: float) -> None:
@@ -81,3 +86,28 @@ class Processor:
             if left_s <= 1e-9:
                 return now_s
             now_s = end_s
+
+    def left_s(self, now_s: float) -> float:
+        """Time that may be worked from now without a rest, within this orbit. [s]"""
+        if self._always:
+            return math.inf
+        self._turn(now_s)
+        left_s = min(self._allowed_s - self._used_s, self.orbit_end_s(now_s) - now_s)
+        return left_s if left_s > _INSTANT_S else 0.0
+
+    def charge(self, now_s: float, seconds: float) -> None:
+        """Count work from now on, at most ``left_s`` of it. [s]"""
+        self._turn(now_s)
+        self._used_s += seconds
+
+    def orbit_end_s(self, now_s: float) -> float:
+        """When the orbit ends and the duty begins anew. [s]"""
+        return (self._orbit_at(now_s) + 1) * self._period_s
+
+    def _orbit_at(self, now_s: float) -> int:
+        return math.floor((now_s + _INSTANT_S) / self._period_s)
+
+    def _turn(self, now_s: float) -> None:
+        orbit = self._orbit_at(now_s)
+        if orbit > self._orbit:
+            self._orbit, self._used_s = orbit, 0.0

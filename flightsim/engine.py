@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 
@@ -17,9 +16,8 @@ import numpy as np
 import simpy
 
 from . import events as ev
-from .budget import CapacityClock
 from .cfdp import Losses
-from .compute import Processor
+from .craft import Craft
 from .decider import Decider
 from .domain import (
     COST_DESK,
@@ -38,35 +36,14 @@ from .domain import (
 )
 from .downlink import Downlink
 from .perception import VerdictBook
-from .protocols import Policy, SceneSource
+from .powered import PoweredFlight
+from .protocols import SceneSource
 from .recorder import Ledger
 from .second_look import SecondLooks
 from .sizing import OFFERED, OFFERED_WITH_LOOK, Batch, Sizer
-from .storage import MassMemory
 
 _STATUS = VerdictStatus
 _POWER_OFF = PowerView()
-
-
-@dataclass
-class Craft:
-    """All that one spacecraft flies with."""
-
-    name: str
-    rows: Sequence[int]  # of the plan, in time order
-    clock: CapacityClock
-    contact_rows: Sequence[int]  # of the record's contacts
-    processor: Processor
-    queue_limit: int | None
-    seconds_per_question: float
-    prefilter_s: float
-    load_s: float
-    energy_j: float
-    memory: MassMemory
-    policy: Policy
-    policy_name: str
-    fallback: Policy
-    fallback_name: str
 
 
 class Flight:
@@ -105,6 +82,9 @@ class Flight:
         self._arrival: simpy.Event | None = None
         self._decider = Decider(craft.policy, craft.policy_name, craft.fallback, craft.fallback_name, schemas, ledger)
         self._sample_every = max(1, len(craft.rows) // 1500)
+        self._power = craft.supply and PoweredFlight(
+            craft.supply, craft.name, self._log, lambda: env.now, self._call_at, horizon_s
+        )
         env.process(self._camera())
         env.process(self._radio())
 
@@ -122,6 +102,9 @@ class Flight:
     def _capture(self, row: int, now_s: float) -> None:
         tile = self._ledger.tile_ids[row]
         raw_bytes = self._scenes.raw_bytes(row)
+        if self._power and not self._power.photograph():
+            self._lose(row, TerminalState.REFUSED_POWER, "no capture in safe mode")
+            return
         if not self._craft.memory.admit(("raw", row, 1), raw_bytes):
             self._lose(row, TerminalState.DROPPED_FULL, "storage has no room for the raw capture")
             return
@@ -132,6 +115,9 @@ class Flight:
     def _capture_again(self, row: int, look: Look) -> None:
         """The second look that a decision asked for."""
         ledger, raw_bytes = self._ledger, self._scenes.raw_bytes(row)
+        if self._power and not self._power.photograph():
+            self._lose(row, TerminalState.REFUSED_POWER, "no second look in safe mode")
+            return
         if not self._craft.memory.admit(("raw", row, ledger.looks(row) + 1), raw_bytes):
             self._lose(row, TerminalState.DROPPED_FULL, "storage has no room for the raw capture of the second look")
             return
@@ -147,7 +133,7 @@ class Flight:
             self._serve(row)
         elif limit is not None and len(self._waiting) >= limit:
             self._free_raw(row)
-            self._lose(row, TerminalState.NOT_PROCESSED, "the compute queue is full")
+            self._lose(row, self._unprocessed(), "the compute queue is full")
         else:
             self._waiting.append(row)
             if self._in_service is None and len(self._waiting) == 1:
@@ -180,23 +166,35 @@ class Flight:
             return
         answered = sum(1 for v in verdicts if v.status is not _STATUS.UNCLASSIFIABLE)
         service_s = craft.prefilter_s + answered * craft.seconds_per_question
-        finish_s = craft.processor.finish_s(now_s, service_s)
-        self._ledger.energy_j += answered * craft.energy_j
-        if finish_s > self._horizon_s:
-            self._in_service = row  # never finishes within the run; what waits behind it neither
-            return
-        self._ledger.compute_s[row] += service_s
-        if finish_s <= now_s:
+        energy_j = answered * craft.energy_j
+        if self._power is None:
+            self._ledger.energy_j += energy_j
+
+        def over() -> None:
+            self._ledger.compute_s[row] += service_s
+            self._ledger.energy_j += energy_j if self._power else 0.0
             self._processed(row, verdicts, service_s)
+
+        finish_s = now_s if self._power else craft.processor.finish_s(now_s, service_s)
+        if finish_s <= now_s and (self._power is None or (service_s <= 0.0 and self._power.may_work)):
+            over()
             return
-        self._in_service = row
+        self._in_service = row  # what never finishes within the run stays here, and what waits behind it too
 
         def done() -> None:
             self._in_service = None
-            self._processed(row, verdicts, service_s)
+            over()
             self._next()
 
-        self._call_at(finish_s, done)
+        if self._power:
+            self._power.work(service_s, done)
+        elif finish_s <= self._horizon_s:
+            self._call_at(finish_s, done)
+
+    def _unprocessed(self) -> TerminalState:
+        """The end of a tile that waits in vain for the processor."""
+        starved = self._power is not None and not self._power.mode.infers
+        return TerminalState.REFUSED_POWER if starved else TerminalState.NOT_PROCESSED
 
     def _verdicts(self, row: int, schemas: tuple[str, ...]) -> tuple[Verdict, ...]:
         looks = self._looks
@@ -229,7 +227,7 @@ class Flight:
             verdicts,
             QueueView(len(queue), pending, queue.oldest_s),
             self._craft.memory.free_bytes,
-            _POWER_OFF,
+            self._power.view() if self._power else _POWER_OFF,
             clock.forecasts(now_s),
             clock.budget(now_s, pending),
             LazyCosts(OFFERED if again is None else OFFERED_WITH_LOOK),
@@ -352,6 +350,9 @@ class Flight:
             if clock.zone_capacity[k] == 0:
                 continue
             yield env.timeout(max(0.0, clock.start_s(k) - env.now))
+            offer = (clock.end_s(k), window.station, clock.zone_capacity[k], self._queue.pending_bytes)
+            if self._power and not self._power.transmit(*offer):
+                continue
             self._decider.contact_begins(clock.forecasts(env.now)[0])
             for key in sorted(self._batches, key=str):
                 self._close(key)
@@ -411,7 +412,9 @@ class Flight:
         open_rows = [self._in_service] if self._in_service is not None else []
         for row in [*open_rows, *self._waiting]:
             self._free_raw(row)
-            self._lose(row, TerminalState.NOT_PROCESSED, "still waiting for the processor when the run ended")
+            self._lose(row, self._unprocessed(), "still waiting for the processor when the run ended")
+        if self._power:
+            self._ledger.power.append(self._power.report())
         self._downlink.finish(horizon_s)
         self._craft.memory.check()
         kept = self._craft.memory.used_bytes

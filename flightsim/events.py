@@ -158,6 +158,18 @@ CONTACT_OPENED = _kind(
 CONTACT_CLOSED = _kind(
     "contact_closed", _A, "A booked contact ended.", spacecraft=_T, station=_T, zone_bytes=_I, air_bytes=_I
 )
+MODE_CHANGED = _kind(
+    "mode_changed", _W, "The state of charge passed a limit, and the spacecraft changed its mode.",
+    spacecraft=_T, mode=_T, previous=_T, state_of_charge=_X,
+)  # fmt: skip
+HEAT_CHANGED = _kind(
+    "heat_changed", _W, "The payload computer passed a limit of temperature; it runs cool, throttled, or is cut.",
+    spacecraft=_T, heat=_T, previous=_T, temperature_c=_X,
+)  # fmt: skip
+CONTACT_REFUSED = _kind(
+    "contact_refused", _W, "A booked contact began in safe mode and carried no payload data.",
+    spacecraft=_T, station=_T, capacity_bytes=_I, queued_bytes=_I,
+)  # fmt: skip
 TILE_ENDED = _kind("tile_ended", _A, "A tile reached its terminal state.", tile=_T, state=_T)
 RUN_ENDED = _kind("run_ended", _A, "The run is over.", tiles=_I, air_bytes=_I)
 

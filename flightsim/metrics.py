@@ -17,6 +17,7 @@ from .belief import DeclaredReader, make_reader, reader_draws
 from .domain import Action, TerminalState
 from .errors import ConservationError
 from .evidence import Eye
+from .power_report import power_values
 from .quality import (
     Ground,
     GroundBeliefs,
@@ -150,6 +151,7 @@ def evaluate(
             for schema, found in sorted(ground.eye.calibrations.items())
         },
         "payload_needs_truth": bool(needs_truth),
+        **({"power": power_values(record.power)} if record.power else {}),
     }
     values["reasons"] = dict(sorted(sheet.reasons.items()))
     return values, beliefs
@@ -308,7 +310,7 @@ def _stages(record: RunRecord) -> dict[str, int]:
 def _funnel(record: RunRecord, ground: GroundBeliefs) -> dict[str, int]:
     """Tiles that came so far, each step a subset of the one before."""
     decided = record.action >= 0
-    lost = (record.state == STATES.index(TerminalState.DROPPED_FULL)) & ~decided
+    lost = (record.looks == 0) | ((record.state == STATES.index(TerminalState.DROPPED_FULL)) & ~decided)
     # A tile whose second look was lost ends with the wish for it: decided, and nothing sent.
     sent = decided & ~np.isin(record.action, [ACTIONS.index(Action.NOTHING), ACTIONS.index(Action.REIMAGE)])
     right = (ground.policy.yes & record.truth.changed & record.truth.labelled).any(axis=1)

@@ -25,6 +25,7 @@ from .domain import (
     VerdictStatus,
 )
 from .errors import ConservationError
+from .power_report import PowerReport
 
 #: Codes in arrays are positions in these tuples; -1 stands for "none yet" (not asked, undecided, still open).
 ACTIONS: tuple[Action, ...] = tuple(Action)
@@ -84,6 +85,7 @@ class RunRecord:
     looked_s: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))  # (n,) time of the last of them
     seen_visible: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))  # (n,) truth of that picture
     second_looks: dict[int, Look] = field(default_factory=dict)  # by row, where a later picture replaced the nominal
+    power: tuple[PowerReport, ...] = ()  # by spacecraft with a power model
 
     def __post_init__(self) -> None:
         if len(self.looks) != len(self.plan):  # one nominal picture of everything
@@ -113,6 +115,7 @@ class Ledger:
         self.payload_faults: dict[int, str] = {}  # by row: what the payload raised
         self.specs: dict[str, ProductSpec | None] = {}
         self.hung: str | None = None
+        self.power: list[PowerReport] = []
         self.verdicts: dict[int, tuple[Verdict, ...]] = {}
         self.items: list[QueuedItem] = []
         self.weights: dict[str, NDArray[np.float64]] = {}
@@ -343,6 +346,7 @@ class Ledger:
             looked_s=looked_s,
             seen_visible=seen_visible,
             second_looks=self.second_looks,
+            power=tuple(self.power),
         )
 
 

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import compute, frames, looking, metrics, outputs, owners, readers, registry, runfolder, summary
+from . import compute, frames, looking, metrics, outputs, owners, power_report, readers, registry, runfolder, summary
 from .budget import CapacityClock
 from .cfdp import Losses
+from .craft import Craft
 from .domain import Action
-from .engine import Craft, fly
+from .engine import fly
 from .errors import FlightsimError, InputError, RunError
 from .events import EventLog
 from .evidence import Worth
@@ -29,6 +30,7 @@ from .second_look import SecondLooks
 from .sizing import Sizer
 from .storage import MassMemory
 from .store import NumberCache, VerdictCache
+from .supply import supply_of
 from .world import World, prepare
 
 
@@ -237,6 +239,7 @@ def simulate(
         policy, isolated = make_policy(scenario.policy, scenario.policy.use, scenario.folder)
         fallback, _ = make_policy(scenario.policy, scenario.policy.fallback, scenario.folder)
         policies.extend([policy, fallback])
+        processor = compute.Processor(world.propagators[index].period_s, settings.duty)
         booked = [k for k, w in enumerate(world.contacts) if w.booked and w.spacecraft == craft.name]
         crafts.append(
             Craft(
@@ -244,7 +247,7 @@ def simulate(
                 rows=np.flatnonzero(plan.craft == index).tolist(),
                 clock=CapacityClock([world.contacts[k] for k in booked], sizer.zone_bytes, sizer.frame_bytes),
                 contact_rows=booked,
-                processor=compute.Processor(world.propagators[index].period_s, settings.duty),
+                processor=processor,
                 queue_limit=settings.queue,
                 seconds_per_question=clock.seconds,
                 prefilter_s=settings.prefilter_s or 0.0,
@@ -255,6 +258,7 @@ def simulate(
                 policy_name=Path(scenario.policy.use).name,
                 fallback=fallback,
                 fallback_name=scenario.policy.fallback,
+                supply=supply_of(craft, world.propagators[index], processor, scenario.horizon_s),
             )
         )
     deadline_s = float("inf") if scenario.evaluation.deadline is None else scenario.evaluation.deadline
@@ -334,6 +338,7 @@ def _context(
     notes = [*record.notes, *getattr(world.scenes, "notes", ())]
     if ledger.hung:
         notes.insert(0, f"RUN FAILED: {ledger.hung}; the fallback decided from there on")
+    notes += power_report.power_notes(record.power)
     if not any(window.booked for window in record.contacts):
         notes.append("no contact was booked: nothing can reach the ground")
     return {

@@ -39,6 +39,8 @@ def summary_lines(metrics: Mapping[str, Any], context: Mapping[str, Any]) -> lis
         _band_line(metrics),
         _identity_line(metrics, context),
     ]
+    if "power" in metrics:
+        lines.append(_power_line(metrics["power"]))
     whose = ": ".join(part for part in owners.lines(context) if part)
     if whose:
         lines.append(whose)
@@ -220,6 +222,16 @@ def _identity_line(metrics: Mapping[str, Any], context: Mapping[str, Any]) -> st
         f"{policy}, eye {context['eye_fingerprint']}, clock {context['clock']}: computed "
         f"{duration_text(metrics['compute_s'])}{energy}; link {context['link']}, payload share {share:g}; "
         f"{duration_text(context['duration_s'])} from seed {context['seed']}"
+    )
+
+
+def _power_line(power: Mapping[str, Any]) -> str:
+    heat = power["highest_temperature_c"]
+    modes = ", ".join(f"{mode.replace('_', ' ')} {duration_text(s)}" for mode, s in power["mode_s"].items() if s)
+    return (
+        f"power: {power['harvested_wh']:.4g} Wh from the array ({power['spilled_wh']:.4g} Wh spilled), "
+        f"{sum(power['consumed_wh'].values()):.4g} Wh consumed; lowest state of charge "
+        f"{power['lowest_state_of_charge']:.2f}; {modes}" + ("" if heat is None else f"; up to {heat:.0f} C")
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +13,9 @@ import numpy as np
 from flightsim.budget import CapacityClock
 from flightsim.cfdp import Losses
 from flightsim.compute import Processor
+from flightsim.craft import Craft
 from flightsim.domain import SCHEMA_IDS, ContactWindow, Plan
-from flightsim.engine import Craft, fly
+from flightsim.engine import fly
 from flightsim.events import EventLog
 from flightsim.perception import VerdictBook, shot_keys
 from flightsim.recorder import Ledger, RunRecord
@@ -24,6 +25,7 @@ from flightsim.scenes.sizes import Sizes
 from flightsim.second_look import Finds, SecondLooks
 from flightsim.sizing import Sizer
 from flightsim.storage import MassMemory
+from flightsim.supply import Supply
 from payload.confusion import Confusion
 
 
@@ -96,6 +98,7 @@ def mission(
     cadence_s: float = 9.0,
     max_looks: int = 2,
     seed: int = 1,
+    supply: Callable[[Processor], Supply] | None = None,
 ) -> Flown:
     """Fly a plan written by hand; a policy by name or as an object."""
     plan = plan or plan_at(times_s)
@@ -115,13 +118,14 @@ def mission(
 
     book = VerdictBook(payload, scenes.pair, shot_keys(plan, seed), truth, seed, failed)
     chosen = load_policy(policy) if isinstance(policy, str) else policy
+    processor = Processor(5700.0, duty)
     craft = Craft(
         name="s", rows=list(range(len(plan))), clock=CapacityClock(contacts, sizer.zone_bytes, sizer.frame_bytes),
-        contact_rows=list(range(len(contacts))), processor=Processor(5700.0, duty), queue_limit=queue_limit,
+        contact_rows=list(range(len(contacts))), processor=processor, queue_limit=queue_limit,
         seconds_per_question=seconds_per_question, prefilter_s=0.0, load_s=load_s, energy_j=1.0,
         memory=MassMemory(storage_bytes), policy=chosen, policy_name=str(policy),
         fallback=fallback or load_policy("verdicts_only"),
-        fallback_name="verdicts_only",
+        fallback_name="verdicts_only", supply=supply and supply(processor),
     )  # fmt: skip
     losses = Losses(seed, (radio or Radio()).cfdp, sizer.zone_bytes)
     priors = dict.fromkeys(schemas, prevalence)

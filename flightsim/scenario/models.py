@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Discriminator,
     Field,
     Tag,
@@ -20,22 +18,10 @@ from pydantic import (
 
 from ..domain import SCHEMA_IDS
 from ..errors import InputError
+from .base import Strict, Use
+from .energy import PowerChoice, ThermalChoice
+from .ground import Booking, Closure, Link, ShippedStations, Station, Weather
 from .quantities import Bytes, Duration, Seconds, Share, Utc
-
-
-class Strict(BaseModel):
-    """Base of every part: unknown keys forbidden, frozen, finite numbers."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
-
-
-class Use(Strict):
-    """A plug-in and its settings."""
-
-    use: str
-    """Name of a plug-in, or "./file.py:Class" relative to the scenario."""
-    with_: dict[str, Any] = Field(default_factory=dict, alias="with")
-    """Settings, checked by the plug-in's own Config."""
 
 
 class Orbit(Strict):
@@ -200,8 +186,10 @@ class Spacecraft(Strict):
     """Mass memory for raw captures and products. [B]"""
     radio: Radio = Radio()
     """Products, files, frames."""
-    power: Literal["off"] = "off"
-    """Power model; only off for now."""
+    power: PowerChoice = "off"
+    """Array, battery, loads and modes; off, the default: no limit."""
+    thermal: ThermalChoice = "off"
+    """Temperature of the payload computer; off, the default: always cool. Needs power."""
     compute: Compute = Compute()
     """The payload computer."""
 
@@ -246,94 +234,6 @@ class Targets(Strict):
     def prevalence_of(self, schema_id: str) -> float:
         """Stated prevalence of a schema. [-]"""
         return self.prevalence.get(schema_id, self.prevalence.get("default", 0.0))
-
-
-class Station(Strict):
-    """A ground station on WGS-84."""
-
-    name: str
-    """Name in tables and events."""
-    lat_deg: Annotated[float, Field(ge=-90, le=90)]
-    """Geodetic latitude, north positive. [deg]"""
-    lon_deg: Annotated[float, Field(ge=-180, le=180)]
-    """Longitude, east positive. [deg]"""
-    altitude_m: Annotated[float, Field(ge=-500, le=9000)] = 0.0
-    """Height above the ellipsoid. [m]"""
-    elevation_mask_deg: Annotated[float, Field(ge=0, lt=90)] = 5.0
-    """Lowest elevation of a contact. [deg]"""
-
-
-class ShippedStations(Strict):
-    """Stations that flightsim ships."""
-
-    use: Literal["shipped"]
-    """shipped"""
-    names: Annotated[tuple[str, ...], Field(min_length=1)]
-    """Names of the shipped table."""
-    elevation_mask_deg: Annotated[float, Field(ge=0, lt=90)] = 5.0
-    """Lowest elevation of a contact. [deg]"""
-
-
-class Closure(Strict):
-    """A time in which a station serves nobody, known in advance."""
-
-    station: str
-    """Name of the station."""
-    start: Utc
-    """First instant, UTC."""
-    end: Utc
-    """Last instant, UTC."""
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Closure:
-        if self.end <= self.start:
-            raise ValueError(f"ends at {self.end:%Y-%m-%dT%H:%M:%SZ}, not after its start")
-        return self
-
-
-class Booking(Strict):
-    """Which passes are bought."""
-
-    passes_per_day: Annotated[int, Field(ge=0)] | None = None
-    """Contacts per UTC day and spacecraft over all stations, chosen for the longest total; no limit when absent."""
-    minimum_s: Annotated[Seconds, Field(ge=0)] = 0.0
-    """Shortest pass worth booking. [s]"""
-    handover_s: Annotated[Seconds, Field(ge=0)] = 60.0
-    """Time an antenna or a spacecraft needs between two contacts. [s]"""
-    closed: tuple[Closure, ...] = ()
-    """Outages and maintenance known in advance: no pass that touches one is booked."""
-    price: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
-    """Price of a booked pass by station, in any currency; default stands for those not named, else they are free."""
-
-    def price_of(self, station: str) -> float:
-        """Price of a booked pass over a station, in the currency of the scenario."""
-        return self.price.get(station, self.price.get("default", 0.0))
-
-
-class Weather(Strict):
-    """Weather over the stations, for links with a budget; clear sky when absent."""
-
-    correlation: Annotated[Duration, Field(ge=600, le=30 * 86400)] = 3 * 3600.0
-    """Time after which weather has forgotten all but 1/e of what it was; one value holds for a whole pass."""
-    table: str | None = None
-    """File of attenuation statistics, relative to the scenario. Default: that of the shipped stations."""
-
-
-class Link(Use):
-    """The downlink."""
-
-    use: str = "constant"
-    """Name of a link model."""
-    booking: Booking = Booking()
-    """Which passes are used."""
-    payload_share: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Share of the channel that is the payload's."""
-    weather: Weather | None = None
-    """Weather over the stations: {} takes the shipped statistics. Absent: clear sky."""
-    keyhole_deg: Annotated[float, Field(gt=0, le=90)] | None = None
-    """Elevation above which an azimuth-elevation mount cannot follow, and nothing is carried. [deg]"""
-    pass_failure: Share = 0.0
-    """Probability that a booked pass carries nothing, which nobody aboard knows before."""
 
 
 class Payload(Use):
@@ -491,6 +391,8 @@ def _check_fit(scenario: Scenario) -> None:
             raise ValueError(
                 f"spacecraft.camera.plan: strip goes with scenes: {{use: sizes}}, not with {scenario.scenes.use}"
             )
+        if craft.thermal != "off" and craft.power == "off":
+            raise ValueError("spacecraft.thermal: needs spacecraft.power, since its heat is what the loads draw")
     given = scenario.stations
     names = given.names if isinstance(given, ShippedStations) else tuple(station.name for station in given)
     booking = scenario.link.booking
