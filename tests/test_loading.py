@@ -206,7 +206,7 @@ def test_shipped_scenarios_name_nothing_that_lies_beside_them() -> None:
         ("    rate: 1 Mbit/s", "    rate: yes", "19: link.with.rate: rate is 'yes'; write a number with a unit "
          "(bit/s, kbit/s, Mbit/s, Gbit/s, B/s, kB/s, MB/s, GB/s)"),
         ("    rate: 1 Mbit/s", "    rat: 1 Mbit/s", "19: link.with.rat: unknown key; did you mean 'rate'? "
-         "allowed are acquisition, rate, release"),
+         "allowed are acquisition, frame_loss, rate, release"),
         ("  use: budgeted", "  use: 5", "21: policy.use: is 5; text is wanted; put it in quotes"),
     ],
 )  # fmt: skip
