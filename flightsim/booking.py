@@ -80,7 +80,7 @@ def book(passes: Sequence[ContactWindow], booking: Booking, start: datetime) -> 
 
     The choice is a small integer programme, solved to the optimum (HiGHS; the same answer each time).
     """
-    ordered = sorted((replace(window, booked=False) for window in passes), key=time_order)
+    ordered = sorted((replace(window, booked=False) if window.booked else window for window in passes), key=time_order)
     if booking.passes_per_day == 0:
         return ordered
     chosen = np.flatnonzero([window.duration_s >= booking.minimum_s for window in ordered])

@@ -64,19 +64,24 @@ def with_capacity(
             grids.append(np.linspace(begin_s, end_s, steps + 1) if end_s > begin_s else np.array([filled[k].aos_s]))
         if not grids:
             continue
+        knots = [len(grid_s) for grid_s in grids]
+        place = np.repeat([_where(places[filled[k].station]) for k in mine], knots, axis=0)
         position_km, _ = propagator.itrf(np.concatenate(grids))
-        cuts = np.cumsum([len(grid_s) for grid_s in grids])[:-1]
-        for k, grid_s, position in zip(mine, grids, np.split(position_km, cuts), strict=True):
-            place = places[filled[k].station]
-            elevation_deg, _, range_km = geodesy.look_angles(
-                position, place.lat_deg, place.lon_deg, place.altitude_m / 1000.0
-            )
-            rate_bps = payload_share * link_model.rate_bps(elevation_deg, range_km)
+        elevation_deg, _, range_km = geodesy.look_angles(position_km, *place.T)
+        cuts = np.cumsum(knots)[:-1]
+        looks = (np.split(column, cuts) for column in (elevation_deg, range_km))
+        for k, grid_s, elevation, distance in zip(mine, grids, *looks, strict=True):
+            rate_bps = payload_share * link_model.rate_bps(elevation, distance)
             if not np.all(np.isfinite(rate_bps) & (rate_bps >= 0.0)):
-                raise RunError(f"the link model gives a rate that is negative or not finite over {place.name}.")
+                raise RunError(f"the link model gives a rate that is negative or not finite over {filled[k].station}.")
             steps_bits = np.diff(grid_s) * (rate_bps[1:] + rate_bps[:-1]) / 2.0
             filled[k] = replace(filled[k], grid_s=grid_s, capacity_bits=np.concatenate([[0.0], np.cumsum(steps_bits)]))
     return filled
+
+
+def _where(station: Station) -> tuple[float, float, float]:
+    """Latitude, longitude and height. [deg, deg, km]"""
+    return station.lat_deg, station.lon_deg, station.altitude_m / 1000.0
 
 
 def _propagators(scenario: Scenario, propagators: Sequence[Propagator] | None) -> dict[str, Propagator]:
