@@ -13,6 +13,7 @@ NAMES = (
     "spectral",
     "revisit",
     "product_bytes",
+    "contact_plan",
     "engine_floor",
     "make_run",
     "generator",

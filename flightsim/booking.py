@@ -81,7 +81,7 @@ def book(passes: Sequence[ContactWindow], booking: Booking, start: datetime) -> 
 
     The choice is a small integer programme, solved to the optimum (HiGHS; the same answer each time).
     """
-    ordered = sorted((replace(window, booked=False) for window in passes), key=time_order)
+    ordered = sorted((replace(window, booked=False) if window.booked else window for window in passes), key=time_order)
     if booking.passes_per_day == 0:
         return ordered
     shut = [

@@ -72,8 +72,8 @@ def print_table(
     cells = [[heading for _, heading, _ in columns]]
     cells += [[form(row[key]) for key, _, form in columns] for row in rows]
     widths = [max(len(line[k]) for line in cells) for k in range(len(columns))]
-    for line in cells:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    lines = ("  ".join(map(str.ljust, line, widths)).rstrip() for line in cells)
+    click.echo("\n".join(lines))
 
 
 def settings_of(text: str | None) -> dict[str, Any] | None:

@@ -73,30 +73,36 @@ def with_capacity(
             grids.append(np.linspace(begin_s, end_s, steps + 1) if end_s > begin_s else np.array([filled[k].aos_s]))
         if not grids:
             continue
+        knots = [len(grid_s) for grid_s in grids]
+        place = np.repeat([_where(places[filled[k].station]) for k in mine], knots, axis=0)
         position_km, _ = propagator.itrf(np.concatenate(grids))
-        cuts = np.cumsum([len(grid_s) for grid_s in grids])[:-1]
-        for k, grid_s, position in zip(mine, grids, np.split(position_km, cuts), strict=True):
-            place = places[filled[k].station]
-            elevation_deg, _, range_km = geodesy.look_angles(
-                position, place.lat_deg, place.lon_deg, place.altitude_m / 1000.0
-            )
-            seen = payload_share * (1.0 if keyhole_deg is None else (elevation_deg <= keyhole_deg))
-            rate_bps = seen * link_model.rate_bps(elevation_deg, range_km)
-            clear_bits = _carried_bits(grid_s, rate_bps, place.name)
-            lost_bits = _lost_bits(link_model, grid_s, rate_bps, place.name, elevation_deg, range_km)
+        elevation_deg, _, range_km = geodesy.look_angles(position_km, *place.T)
+        cuts = np.cumsum(knots)[:-1]
+        looks = (np.split(column, cuts) for column in (elevation_deg, range_km))
+        for k, grid_s, elevation, distance in zip(mine, grids, *looks, strict=True):
+            station = filled[k].station
+            seen = payload_share * (1.0 if keyhole_deg is None else (elevation <= keyhole_deg))
+            rate_bps = seen * link_model.rate_bps(elevation, distance)
+            clear_bits = _carried_bits(grid_s, rate_bps, station)
+            lost_bits = _lost_bits(link_model, grid_s, rate_bps, station, elevation, distance)
             filled[k] = replace(filled[k], grid_s=grid_s, capacity_bits=clear_bits, lost_bits=lost_bits)
             if skies is not None:
-                percent = skies.exceeded_percent(place.name, filled[k].tca_s)
-                sky = elevation_deg, range_km, skies.excess_db(place.name, elevation_deg, percent)
+                percent = skies.exceeded_percent(station, filled[k].tca_s)
+                sky = elevation, distance, skies.excess_db(station, elevation, percent)
                 rate_bps = seen * link_model.rate_bps(*sky)  # type: ignore[call-arg]  # only links with a budget have skies
                 filled[k] = replace(
                     filled[k],
-                    capacity_bits=_carried_bits(grid_s, rate_bps, place.name),
-                    lost_bits=_lost_bits(link_model, grid_s, rate_bps, place.name, *sky),
+                    capacity_bits=_carried_bits(grid_s, rate_bps, station),
+                    lost_bits=_lost_bits(link_model, grid_s, rate_bps, station, *sky),
                     promised_bits=clear_bits,
                     weather_percent=percent,
                 )
     return filled
+
+
+def _where(station: Station) -> tuple[float, float, float]:
+    """Latitude, longitude and height. [deg, deg, km]"""
+    return station.lat_deg, station.lon_deg, station.altitude_m / 1000.0
 
 
 def _carried_bits(grid_s: Floats, rate_bps: Floats, station_name: str) -> Floats:

@@ -219,11 +219,11 @@ def find_passes(
     Notes
     -----
     Elevation is geometric, above the plane normal to the ellipsoid: no refraction, no light time, no terrain.
-    SGP4 runs once on a grid of a minute for all stations. In low Earth orbit the elevation has one maximum and one
+    SGP4 runs once on a grid of two minutes for all stations. In low Earth orbit the elevation has one maximum and one
     minimum a revolution, some 45 minutes apart, so the sign of its rate brackets every maximum alone, and a pass that
     peaks a hundredth of a degree over the mask for two seconds between two points is found like any other. All
     extremes are solved together on the cubics, then all AOS and LOS, which one step of Newton's method on SGP4 itself
-    then corrects (by 0.1 ms or less; edges that graze the mask are solved on SGP4 altogether). So windows do not
+    then corrects (by a millisecond or so; edges that graze the mask are solved on SGP4 altogether). So windows do not
     depend on where the span begins.
     """
     if end_s <= start_s or not stations:

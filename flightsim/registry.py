@@ -59,8 +59,10 @@ class Entry:
 def entries() -> tuple[Entry, ...]:
     """Every plug-in that an installed distribution offers, sorted by kind, name and distribution."""
     found = []
+    # Once for all kinds: each call looks through every installed distribution.
+    points = metadata.entry_points()
     for kind in KINDS:
-        for point in metadata.entry_points(group=f"flightsim.{kind}"):
+        for point in points.select(group=f"flightsim.{kind}"):
             owner = point.dist
             name, version = (owner.name, owner.version) if owner is not None else ("unknown", "?")
             found.append(Entry(kind, point.name, point.value, name, version))
