@@ -114,6 +114,11 @@ def passes() -> list[Figure]:
                 tally.add("highest elevation", error_deg, "deg", limits["max_el_deg"])
                 for found_km, key in zip(look[2], ("range_aos_km", "range_tca_km", "range_los_km"), strict=True):
                     tally.add("range at AOS, TCA, LOS", found_km - row[key], "km", limits["range_km"])
+                for high_deg, found_deg, key in zip(*look[:2], ("az_aos_deg", "az_tca_deg", "az_los_deg"), strict=True):
+                    # On the sky: near the zenith the azimuth itself turns by degrees a second.
+                    turn_deg = (found_deg - row[key] + 180.0) % 360.0 - 180.0
+                    on_sky_deg = turn_deg * np.cos(np.radians(high_deg))
+                    tally.add("azimuth at AOS, TCA, LOS, on the sky", on_sky_deg, "deg", limits["azimuth_deg"])
     return tally.figures()
 
 
