@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test check bench docs schemas train clean
+.PHONY: run test check bench docs validity schemas train clean
 .DEFAULT_GOAL := run
 
 $(BIN)/python:
@@ -51,6 +51,11 @@ schemas: $(VENV)/.core
 
 docs: $(VENV)/.dev
 	$(BIN)/python tools/make_docs.py
+
+# Measures every model against the references beside the checkout, and writes the tables of docs/models.
+validity: $(VENV)/.dev
+	$(PIP) --constraint constraints.txt --editable ".[dev,weather]"
+	$(BIN)/python -m benchmarks.validity
 
 clean:
 	rm -rf $(VENV) build dist runs .pytest_cache .mypy_cache .ruff_cache

@@ -1,161 +1,63 @@
-"""Worst deviations of orbit and contacts from the independent references, beside the tolerance."""
+"""Worst errors of every model, beside what is allowed: ``python -m benchmarks.accuracy [PAGE ...]``.
+
+Pages are those of docs/models. ``python -m benchmarks.validity`` writes the same figures into them.
+"""
 
 from __future__ import annotations
 
-import itertools
-import json
-from datetime import datetime
-from pathlib import Path
-from typing import Any
+import sys
+from collections.abc import Callable, Sequence
 
-import numpy as np
+from . import accuracy_board as board
+from . import accuracy_link as link
+from . import accuracy_orbit as orbit
+from .measured import Absent, Figure
 
-from flightsim import geodesy, light
-from flightsim.orbit import Propagator
-from flightsim.passes import find_passes
-from flightsim.scenario.models import Orbit, Station
-
-REFERENCE = Path(__file__).resolve().parents[1].parent / "shared" / "reference"
-#: The shadow models of the reference, and ours.
-SHADOWS = {
-    "sun_centre": light.ShadowModel.POINT_SUN,
-    "umbra": light.ShadowModel.UMBRA,
-    "penumbra": light.ShadowModel.PENUMBRA,
-    "umbra_wgs84": light.ShadowModel.UMBRA_OBLATE,
-    "penumbra_wgs84": light.ShadowModel.PENUMBRA_OBLATE,
+Measure = Callable[[], list[Figure]]
+#: What is measured for each page. A function that needs the reference or a package raises ``Absent`` without it.
+PAGES: dict[str, tuple[Measure, ...]] = {
+    "orbit": (orbit.ground, orbit.access),
+    "passes": (orbit.passes,),
+    "sunlight": (orbit.sunlight, orbit.shadows_of_our_own),
+    "anomaly": (orbit.anomaly,),
+    "link": (link.published, link.budgets, link.modcods, link.volumes, link.uncoded),
+    "weather": (link.weather_table, link.weather_maker, link.weather_in_time),
+    "wire": (link.wire,),
+    "frame-loss": (link.losses,),
+    "power": (board.battery, board.energy),
+    "thermal": (board.node, board.flights),
+    "storage-compute": (board.storage, board.queue),
 }
 
 
-def since(text: str, start: datetime) -> float:
-    return (datetime.fromisoformat(text.replace("Z", "+00:00")) - start).total_seconds()
+def digits(value: float) -> str:
+    """An error to two digits; 0 is exact, and what is rounding of doubles is called so."""
+    if value == 0.0:
+        return "0"
+    return f"{value:.2g}" if value >= 1e-10 else "below 1e-10"
 
 
-def load(name: str) -> tuple[dict[str, Any], datetime, dict[str, Propagator]]:
-    data = json.loads((REFERENCE / f"{name}.json").read_text(encoding="utf-8"))
-    start = datetime.fromisoformat((data.get("start") or data["window"]["start"]).replace("Z", "+00:00"))
-    craft = {
-        s["id"]: Propagator.from_config(Orbit(tle=(s["line1"], s["line2"])), start, Path(), 3 * 86400.0)
-        for s in data["satellites"]
-    }
-    return data, start, craft
+def cells(figure: Figure) -> tuple[str, str, str, str, str]:
+    """Quantity, against, n, worst error, what is allowed."""
+    unit = f" {figure.unit}" if figure.unit else ""
+    exact = figure.allowed == 0.0
+    worst = "none" if exact and figure.worst == 0.0 else digits(figure.worst) + unit
+    return figure.what, figure.against, f"{figure.n:,}", worst, "exact" if exact else f"{figure.allowed:g}{unit}"
 
 
-def passes() -> None:
-    data, start, craft = load("contacts")
-    end_s = since(data["window"]["end"], start)
-    worst = dict.fromkeys(("AOS s", "LOS s", "TCA s", "highest elevation deg", "range at TCA km"), 0.0)
-    count = 0
-    for name, mask in itertools.product(craft, data["masks_deg"]):
-        stations = [
-            Station(
-                name=s["id"],
-                lat_deg=s["lat_deg"],
-                lon_deg=s["lon_deg"],
-                altitude_m=s["alt_m"],
-                elevation_mask_deg=mask,
-            )
-            for s in data["stations"]
-        ]
-        ours = find_passes(craft[name], name, stations, 0.0, end_s)
-        for station in stations:
-            mine = [w for w in ours if w.station == station.name]
-            theirs = [
-                r for r in data["passes"] if (r["sat"], r["station"], r["mask_deg"]) == (name, station.name, mask)
-            ]
-            for window, row in zip(mine, theirs, strict=True):
-                count += 1
-                tca_s = since(row["tca"], start)
-                position = craft[name].itrf(tca_s)[0]
-                look = geodesy.look_angles(position, station.lat_deg, station.lon_deg, station.altitude_m / 1e3)
-                found = {
-                    "AOS s": window.aos_s - since(row["aos"], start),
-                    "LOS s": window.los_s - since(row["los"], start),
-                    "TCA s": window.tca_s - tca_s,
-                    "highest elevation deg": window.max_elevation_deg - row["max_el_deg"],
-                    "range at TCA km": float(look[2]) - row["range_tca_km"],
-                }
-                worst = {key: max(worst[key], abs(float(value))) for key, value in found.items()}
-    print(f"passes, Orekit, n = {count}: " + ", ".join(f"{key} {value:.4f}" for key, value in worst.items()))
-
-
-def ground() -> None:
-    data, start, craft = load("ground")
-    metres, sun = 0.0, 0.0
-    for row in data["subpoints"]:
-        time_s = since(row["t"], start)
-        lat, lon, _ = craft[row["sat"]].subpoints(time_s)
-        apart = geodesy.geodetic_to_itrf(lat, lon) - geodesy.geodetic_to_itrf(row["lat_deg"], row["lon_deg"])
-        metres = max(metres, 1e3 * float(np.linalg.norm(apart)))
-        elevation = craft[row["sat"]].sun_elevation_deg(row["lat_deg"], row["lon_deg"], time_s)
-        sun = max(sun, abs(float(elevation) - row["sun_elevation_deg"]))
-    print(f"sub-satellite points, Orekit, n = {len(data['subpoints'])}: {metres:.1f} m, Sun elevation {sun:.4f} deg")
-
-
-def eclipses() -> None:
-    data, start, craft = load("eclipse")
-    end_s, worst, count = since(data["window"]["end"], start), 0.0, 0
-    for satellite in data["satellites"]:
-        ours = craft[satellite["id"]].eclipses(0.0, end_s)
-        for (entry_s, exit_s), row in zip(ours, satellite["intervals"]["sun_centre"], strict=True):
-            for mine, text in ((entry_s, row["entry"]), (exit_s, row["exit"])):
-                # An eclipse under way at the border is cut there by both.
-                worst, count = max(worst, abs(mine - since(text, start))), count + 1
-    print(f"shadow edges, point Sun and spherical Earth, n = {count}: {worst:.3f} s")
-
-
-def sunlight() -> None:
-    """Shadow edges and fractions in each model of the reference, and the beta angle."""
-    data, start, craft = load("eclipse")
-    end_s = since(data["window"]["end"], start)
-    for key, model in SHADOWS.items():
-        worst, fraction, count = 0.0, 0.0, 0
-        for satellite in data["satellites"]:
-            propagator = craft[satellite["id"]]
-            rows = satellite["intervals"][key]
-            for span, row in zip(light.eclipses(propagator, 0.0, end_s, model), rows, strict=True):
-                for mine, text in zip(span, (row["entry"], row["exit"]), strict=True):
-                    worst, count = max(worst, abs(mine - since(text, start))), count + 1
-            share = light.eclipse_fraction(propagator, 0.0, end_s, model)
-            fraction = max(fraction, abs(share - satellite["eclipse_fraction"][key]))
-        print(f"shadow edges, {model.value}, n = {count}: {worst:.3f} s, eclipse fraction {fraction:.6f}")
-    betas = [
-        abs(float(light.beta_deg(craft[satellite["id"]], at_s)) - satellite[key])
-        for satellite in data["satellites"]
-        for at_s, key in ((0.0, "beta_deg_start"), (end_s, "beta_deg_end"))
-    ]
-    print(f"beta angle, n = {len(betas)}: {max(betas):.4f} deg")
-
-
-def access() -> None:
-    """Edges of the windows in which a target can be imaged."""
-    data, start, craft = load("ground")
-    window, worst, count = data["overflight_window"], 0.0, 0
-    for (name, propagator), place in itertools.product(craft.items(), data["targets"]):
-        rows = [r for r in data["overflights"] if (r["sat"], r["target"]) == (name, place["id"])]
-        spans = light.access_windows(
-            propagator,
-            place["lat_deg"],
-            place["lon_deg"],
-            window["max_off_nadir_deg"],
-            since(window["start"], start),
-            since(window["end"], start),
-        )
-        for span, row in zip(spans, rows, strict=True):
-            for mine, text in zip(span, (row["start"], row["end"]), strict=True):
-                worst, count = max(worst, abs(mine - since(text, start))), count + 1
-    print(f"access windows, Orekit, n = {count}: {worst:.4f} s")
-
-
-def main() -> None:
-    if not REFERENCE.is_dir():
-        print("../shared/reference is absent, SKIPPED")
-        return
-    passes()
-    ground()
-    eclipses()
-    sunlight()
-    access()
+def main(pages: Sequence[str] = ()) -> None:
+    for page in pages or PAGES:
+        for measure in PAGES[page]:
+            try:
+                for figure in measure():
+                    what, against, n, worst, allowed = cells(figure)
+                    told = "" if figure.met else "  NOT MET"
+                    print(f"{page}: {what}, {against}, n = {n}: {worst} ({allowed}){told}", flush=True)
+            except Absent as error:
+                print(f"{page}: {measure.__name__} SKIPPED, {error}", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    if unknown := [name for name in sys.argv[1:] if name not in PAGES]:
+        sys.exit(f"no page '{unknown[0]}'; there are {', '.join(PAGES)}")
+    main(sys.argv[1:])

@@ -20,7 +20,7 @@ class Node:
 
     References
     ----------
-    D. G. Gilmore (ed.), Spacecraft Thermal Control Handbook, vol. 1, 2nd ed., 2002, chapter 15 (lumped parameters).
+    D. G. Gilmore (ed.), Spacecraft Thermal Control Handbook, vol. 1, 2nd ed., 2002 (lumped parameters).
     """
 
     def __init__(self, temperature_c: float, heat_capacity_j_per_k: float, conductance_w_per_k: float) -> None:

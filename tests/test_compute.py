@@ -4,26 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.accuracy_board import second_by_second
 from flightsim.compute import Processor, resolve
 from flightsim.errors import InputError
 from flightsim.scenario.models import Compute
-
-
-def brute(services, period_s, duty):
-    """Finish times by stepping one second at a time."""
-    finish, free, used, orbit = [], 0, 0.0, -1
-    for start, service in services:
-        now, left = max(start, free), service
-        while left > 0:
-            if now // period_s != orbit:
-                orbit, used = now // period_s, 0
-            if used < duty * period_s:
-                used += 1
-                left -= 1
-            now += 1
-        finish.append(now)
-        free = now
-    return finish
 
 
 @settings(max_examples=60, deadline=None)
@@ -37,7 +21,7 @@ def test_finish_times_match_a_second_by_second_count(jobs, duty):
     for gap, service in jobs:
         time += gap
         services.append((time, service))
-    expected = brute(services, period_s, duty)
+    expected = second_by_second(services, period_s, duty)
     processor, free = Processor(period_s, duty), 0.0
     for (start, service), want in zip(services, expected, strict=True):
         free = processor.finish_s(max(start, free), service)

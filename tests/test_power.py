@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.accuracy_board import charge_at_edges
 from flightsim import light
 from flightsim.power import Battery, Pointing, SolarInput, solar_input, stretches
 
@@ -20,18 +20,6 @@ from .test_light import flying
 from .test_orbit import reference, utc
 
 DAY_S = 86400.0
-
-
-def charge_at_edges(case: dict[str, Any], eclipses: list[Any], end_s: float) -> tuple[Battery, dict[float, float]]:
-    """The battery of a reference case at the end, and its charge at each edge of sunlight."""
-    given = case["input"]
-    battery = Battery(given["cap_wh"], given["soc0"], given["eta_c"], given["eta_d"])
-    edges, sunlit = stretches(eclipses, 0.0, end_s)
-    found = {}
-    for (begin, end), lit in zip(pairwise(edges), sunlit, strict=True):
-        battery.advance(end - begin, given["p_sun"] if lit else 0.0, given["p_load"])
-        found[end] = battery.state_of_charge
-    return battery, found
 
 
 @pytest.mark.parametrize("edges_from", ["the reference", "our own orbit"])
@@ -52,7 +40,7 @@ def test_state_of_charge_follows_the_reference(edges_from: str) -> None:
         ]
         if edges_from == "our own orbit":
             spans = light.eclipses(craft[case["sat"]], 0.0, end_s)
-        battery, found = charge_at_edges(case, spans, end_s)
+        battery, found = charge_at_edges(case["input"], spans, end_s)
         wanted = case["expected"]
         ours_s = np.array(sorted(found))
         limit, full_s = (2e-6, 0.1) if edges_from == "the reference" else (1.1e-5, 3.0)

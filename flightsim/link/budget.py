@@ -20,7 +20,7 @@ BOLTZMANN_DBW = 10.0 * math.log10(1.380649e-23)
 #: Geocentric gravitational constant. [km3/s2] (NGA.STND.0036, version 1.0.0, 2014, table 3.1)
 GM_KM3PS2 = 398600.4418
 #: The cosecant law of the atmosphere holds from here to the zenith; lower elevations are taken as this one. [deg]
-#: (ITU-R P.676-13, annex 2, section 2.2: elevation angles between 5 and 90 degrees)
+#: (ITU-R P.676-13, annex 2: elevation angles between 5 and 90 degrees)
 COSECANT_FROM_DEG = 5.0
 
 
@@ -69,7 +69,7 @@ def free_space_loss_db(range_km: Numbers, frequency_hz: Numbers) -> Floats:
 
     References
     ----------
-    ITU-R P.525-4, "Calculation of free-space attenuation", 2019, equation (3).
+    ITU-R P.525-4, "Calculation of free-space attenuation", 2019 (point-to-point links).
     """
     distance_m = 1000.0 * np.asarray(range_km, dtype=np.float64)
     return 2.0 * decibels(4.0 * math.pi * distance_m * np.asarray(frequency_hz) / LIGHT_MPS)
@@ -86,7 +86,7 @@ def atmosphere_loss_db(elevation_deg: Numbers, zenith_loss_db: Numbers) -> Float
 
     References
     ----------
-    ITU-R P.676-13, "Attenuation by atmospheric gases and related effects", 2022, annex 2, section 2.2.
+    ITU-R P.676-13, "Attenuation by atmospheric gases and related effects", 2022, annex 2.
     """
     held_deg = np.clip(np.asarray(elevation_deg, dtype=np.float64), COSECANT_FROM_DEG, 90.0)
     return np.asarray(np.asarray(zenith_loss_db) / np.sin(np.radians(held_deg)))

@@ -13,7 +13,7 @@ _ESTIMATE = "engineering value, not verified"
 
 #: Bits of a normal FECFRAME, of the baseband header in front of the data field, symbols of the physical-layer
 #: header, of a slot and of a pilot block, and slots between two pilot blocks.
-#: (ETSI EN 302 307-1 V1.4.1, sections 5.3, 5.1.6, 5.5.2, 5.5.1, 5.5.3)
+#: (ETSI EN 302 307-1 V1.4.1, sections 5.3, 5.1.6, 5.5.2, 5.5, 5.5.3)
 FECFRAME_BITS = 64800
 BASEBAND_HEADER_BITS = 80
 HEADER_SYMBOLS = 90

@@ -18,7 +18,7 @@ from ..scenario.models import Station
 
 #: S to Ka band, close enough for the interpolation between them; 22.2 GHz is a line of water vapour.
 FREQUENCIES_GHZ = (2.0, 3.0, 4.0, 5.0, 6.5, 8.2, 12.0, 16.0, 19.0, 22.2, 26.0, 29.0, 32.0)
-#: From the lowest elevation of ITU-R P.618-13, section 2.5, to the zenith. [deg]
+#: From the lowest elevation of the scintillation of ITU-R P.618-13, section 2.4.1, to the zenith. [deg]
 ELEVATIONS_DEG = (5.0, 7.0, 10.0, 15.0, 20.0, 30.0, 45.0, 60.0, 90.0)
 #: Up to where the total attenuation of ITU-R P.618-13 is defined. [%]
 PERCENTAGES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 20.0, 30.0, 50.0)
