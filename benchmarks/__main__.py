@@ -7,6 +7,7 @@ import sys
 
 NAMES = (
     "accuracy",
+    "flown",
     "policies",
     "liquid_space",
     "prevalence",
