@@ -159,8 +159,8 @@ def orion(days: float = 10.0) -> list[Row]:
         Row("windows a day", "logged", _ORION, "1/d", (2.0, 4.0), _one(len(spans) / days),
             "said to be about 2 to 4; 5 were logged in 33 h (3.6 a day), in three runs that may begin or end in one"),
         Row("frames in 33 h of three runs", "logged", _ORION, "", _one(1443.0), _one(float(done)),
-            "one frame each 85 s, 69 s of service: nothing waits. At that interval 1443 frames take 34.1 h: their 33 h, "
-            "or their clock, is not exact"),
+            "one frame each 85 s, 69 s of service: nothing waits. At that interval 1443 frames take 34.1 h, not 33; "
+            "which figure is rounded is not said"),
         Row("frames an orbit at 27 % duty", "stated", _ORION, "", _one(24.0), _one(frames / orbits),
             "its 1443 frames are 73 an orbit: the logged runs were not held to this duty"),
     ]  # fmt: skip
