@@ -8,6 +8,7 @@ import sys
 NAMES = (
     "accuracy",
     "flown",
+    "sharing",
     "policies",
     "liquid_space",
     "prevalence",
