@@ -7,6 +7,8 @@ import sys
 
 NAMES = (
     "accuracy",
+    "flown",
+    "sharing",
     "policies",
     "liquid_space",
     "prevalence",

@@ -5,8 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import date, datetime, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +18,21 @@ from .scenario.models import Booking
 def time_order(window: ContactWindow) -> tuple[float, str, str]:
     """Key that sorts passes by AOS, then spacecraft, then station."""
     return (window.aos_s, window.spacecraft, window.station)
+
+
+def day_of(window: ContactWindow, start: datetime) -> date:
+    """UTC day on which a pass begins."""
+    return (start + timedelta(seconds=window.aos_s)).date()
+
+
+def is_closed(window: ContactWindow, booking: Booking, start: datetime) -> bool:
+    """Whether a pass touches a time in which its station is closed."""
+    return any(
+        closure.station == window.station
+        and (closure.start - start).total_seconds() < window.los_s
+        and window.aos_s < (closure.end - start).total_seconds()
+        for closure in booking.closed
+    )
 
 
 def _rivals(
@@ -41,10 +55,9 @@ def _rivals(
                     groups.append(group.tolist())
                     limits.append(1.0)
     if booking.passes_per_day is not None:
-        days: dict[tuple[str, Any], list[int]] = {}
+        days: dict[tuple[str, date], list[int]] = {}
         for position, k in enumerate(chosen):
-            day = (start + timedelta(seconds=passes[k].aos_s)).date()
-            days.setdefault((passes[k].spacecraft, day), []).append(position)
+            days.setdefault((passes[k].spacecraft, day_of(passes[k], start)), []).append(position)
         for group_of_day in days.values():
             if len(group_of_day) > booking.passes_per_day:
                 groups.append(group_of_day)
@@ -84,18 +97,8 @@ def book(passes: Sequence[ContactWindow], booking: Booking, start: datetime) -> 
     ordered = sorted((replace(window, booked=False) if window.booked else window for window in passes), key=time_order)
     if booking.passes_per_day == 0:
         return ordered
-    shut = [
-        (closure.station, (closure.start - start).total_seconds(), (closure.end - start).total_seconds())
-        for closure in booking.closed
-    ]
     chosen = np.flatnonzero(
-        [
-            window.duration_s >= booking.minimum_s
-            and not any(
-                name == window.station and from_s < window.los_s and window.aos_s < to_s for name, from_s, to_s in shut
-            )
-            for window in ordered
-        ]
+        [window.duration_s >= booking.minimum_s and not is_closed(window, booking, start) for window in ordered]
     )
     groups, limits = _rivals(ordered, chosen, booking, start)
     taken = np.ones(len(chosen), dtype=bool)

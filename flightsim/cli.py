@@ -123,9 +123,11 @@ def passes(file: str, settings: tuple[str, ...], as_json: bool) -> None:
     """List contact windows, booked or not: `flightsim passes default`."""
     from .contacts import contacts_for, passes_rows
     from .scenario import load_scenario
+    from .sharing import shares, why_text
 
     scenario = load_scenario(file, settings)
-    rows = passes_rows(scenario, contacts_for(scenario))
+    contacts = contacts_for(scenario)
+    rows = passes_rows(scenario, contacts)
     if as_json:
         print_json(rows)
         return
@@ -135,8 +137,9 @@ def passes(file: str, settings: tuple[str, ...], as_json: bool) -> None:
         ("weather_percent", "worse weather %", lambda x: "-" if x is None else f"{x:.2g}"),
         ("failed", "failed", flag.__getitem__),
         ("price", "price", lambda x: f"{x:g}" if x else "-"),
+        ("not_booked", "not booked because", lambda told: why_text(told, scenario.link.booking)),
     ]
-    further = [column for column in further if rows and column[0] in rows[0]]
+    further = [column for column in further if any(row.get(column[0]) is not None for row in rows)]
     print_table(
         [{**row, "cut": row["truncated_start"] or row["truncated_end"]} for row in rows],
         [
@@ -157,6 +160,13 @@ def passes(file: str, settings: tuple[str, ...], as_json: bool) -> None:
     failed = f", {sum(row['failed'] for row in rows)} of them failed" if scenario.link.pass_failure else ""
     price = f", price {sum(row['price'] for row in rows):g}" if scenario.link.booking.price else ""
     click.echo(f"{len(rows)} passes, {booked} booked{failed}{price}", err=True)
+    if len(scenario.craft) > 1:
+        for name, share in shares(contacts, scenario.link.booking, scenario.start).items():
+            click.echo(
+                f"{name}: {share.wanted_s:,.0f} s wanted, {share.booked_s:,.0f} s booked, "
+                f"{share.lost_to_contention_s:,.0f} s lost to contention, over run and grace",
+                err=True,
+            )
 
 
 @main.command()

@@ -19,6 +19,7 @@ from .orbit import Propagator
 from .passes import find_passes
 from .protocols import LinkModel
 from .scenario.models import Scenario, Station
+from .sharing import refusals
 from .stations import resolve
 
 #: Step of the cumulative capacity: the rate is taken as linear in between. [s]
@@ -196,10 +197,13 @@ def passes_rows(scenario: Scenario, contacts: Sequence[ContactWindow]) -> list[d
     """Contacts in [start, start + duration] in the shape of ``flightsim passes --json``.
 
     A pass under way at the end of the duration is cut there, capacity included, and flagged. The capacity of a
-    pass that is not booked is 0.
+    pass that is not booked is 0; ``not_booked`` says why, and which booked passes are in its way.
     """
     end_s = scenario.duration_s
     inside = [window for window in contacts if window.aos_s < end_s]
+    # Of all contacts, whole: what is in the way of a pass may begin after the end.
+    told = refusals(contacts, scenario.link.booking, scenario.start)
+    why = [refusal for window, refusal in zip(contacts, told, strict=True) if window.aos_s < end_s]
     if any(window.los_s > end_s for window in inside):
         inside = _cut(scenario, inside, end_s)
     return [
@@ -215,9 +219,10 @@ def passes_rows(scenario: Scenario, contacts: Sequence[ContactWindow]) -> list[d
             "booked": window.booked,
             "truncated_start": window.truncated_start,
             "truncated_end": window.truncated_end,
+            "not_booked": None if refusal is None else refusal.as_dict(),
             **_further(scenario, window),
         }
-        for window in inside
+        for window, refusal in zip(inside, why, strict=True)
     ]
 
 

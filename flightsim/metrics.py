@@ -32,6 +32,7 @@ from .quality import (
 from .recorder import ACTIONS, STATES, RunRecord
 from .references import Reference, References, ReferenceSizes
 from .resampling import MIN_POSITIVE_CLUSTERS, RESAMPLES, Interval, bootstrap, cluster_sums
+from .sharing import shares_values
 
 if TYPE_CHECKING:
     from .scenario.models import Use
@@ -126,6 +127,7 @@ def evaluate(
             "passes": len(record.contacts),
             "booked": sum(window.booked for window in record.contacts),
             "used": int(np.count_nonzero(record.contact_air_bytes)),
+            **shares_values(record.sharing),
         },
         "references": {
             "bent_pipe_windows": {

@@ -26,6 +26,7 @@ from .domain import (
 )
 from .errors import ConservationError
 from .power_report import PowerReport
+from .sharing import Share
 
 #: Codes in arrays are positions in these tuples; -1 stands for "none yet" (not asked, undecided, still open).
 ACTIONS: tuple[Action, ...] = tuple(Action)
@@ -86,6 +87,7 @@ class RunRecord:
     seen_visible: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))  # (n,) truth of that picture
     second_looks: dict[int, Look] = field(default_factory=dict)  # by row, where a later picture replaced the nominal
     power: tuple[PowerReport, ...] = ()  # by spacecraft with a power model
+    sharing: dict[str, Share] = field(default_factory=dict)  # contact time by spacecraft, where there are several
 
     def __post_init__(self) -> None:
         if len(self.looks) != len(self.plan):  # one nominal picture of everything

@@ -27,6 +27,7 @@ from .recorder import Ledger, RunRecord
 from .references import ReferenceSizes
 from .scenario.models import PolicyUse, Scenario, Use
 from .second_look import SecondLooks
+from .sharing import shares
 from .sizing import Sizer
 from .storage import MassMemory
 from .store import NumberCache, VerdictCache
@@ -281,6 +282,8 @@ def simulate(
     record = ledger.record(truth, scenario.duration_s, scenario.horizon_s, deadline_s, storage, world.uplink_bytes)
     record.cloud_estimate = _cloud_estimates(scenes, len(plan))
     record.losses = losses
+    if len(scenario.craft) > 1:
+        record.sharing = shares(world.contacts, scenario.link.booking, scenario.start)
     for cache in caches:
         cache.save()
     identities = {

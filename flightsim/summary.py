@@ -122,7 +122,22 @@ def _contacts_line(metrics: Mapping[str, Any]) -> str:
     return (
         f"contacts {contacts['booked']} booked of {contacts['passes']} passes: "
         f"capacity {bytes_text(values['capacity'])}{used}; load (all tiles, lossless, over capacity) {load}"
+        + _contention_text(contacts)
     )
+
+
+def _contention_text(contacts: Mapping[str, Any]) -> str:
+    """What several spacecraft lose to each other."""
+    if not contacts.get("wanted_s"):
+        return ""
+    lost = {
+        name: one["lost_to_contention_s"] / one["wanted_s"]
+        for name, one in contacts["spacecraft"].items()
+        if one["wanted_s"]
+    }
+    worst = max(sorted(lost), key=lost.__getitem__)
+    share = contacts["lost_to_contention_s"] / contacts["wanted_s"]
+    return f"; {_share(share)} of the contact time wanted lost to contention (most: {worst}, {_share(lost[worst])})"
 
 
 def _bytes_line(metrics: Mapping[str, Any]) -> str:

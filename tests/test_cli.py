@@ -131,7 +131,7 @@ def test_passes_json_and_table_tell_the_same(here: Path) -> None:
     rows = json.loads(call("passes", "good.yaml", "--json").stdout)
     assert set(rows[0]) == {
         "spacecraft", "station", "aos", "tca", "los", "duration_s", "max_elevation_deg", "capacity_bytes", "booked",
-        "truncated_start", "truncated_end",
+        "truncated_start", "truncated_end", "not_booked",
     }  # fmt: skip
     assert all(row["aos"] < row["tca"] < row["los"] and row["aos"].endswith("Z") for row in rows)
     table = call("passes", "good.yaml").stdout.splitlines()

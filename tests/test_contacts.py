@@ -415,7 +415,7 @@ def test_contacts_of_a_scenario_reach_to_the_horizon_and_rows_to_the_duration() 
     assert len(rows) == sum(w.aos_s < question.duration_s for w in contacts)
     assert set(rows[0]) == {
         "spacecraft", "station", "aos", "tca", "los", "duration_s", "max_elevation_deg", "capacity_bytes", "booked",
-        "truncated_start", "truncated_end",
+        "truncated_start", "truncated_end", "not_booked",
     }  # fmt: skip
     for row in rows:
         assert row["aos"].endswith("Z")
