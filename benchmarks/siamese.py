@@ -23,9 +23,8 @@ from flightsim.errors import InputError, MissingExtra
 from flightsim.protocols import PluginConfig
 from payload.declared import Declared
 from payload.indices import cell_of, corners_of
-from payload.prefilter import GateConfig
 from payload.rules import by_share
-from payload.vlm.backend import code_digest
+from payload.vlm.backend import VlmGate, code_digest
 from payload.vlm.gated import PairGate, Refusal, Shown
 from payload.vlm.profile import load_profile
 
@@ -57,7 +56,7 @@ class Siamese:
         """File of the weights, relative to this file."""
         threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
         """Probability from which on it says event. [-]"""
-        gate: GateConfig = GateConfig()
+        gate: VlmGate = VlmGate()
         """Limits of the quality gate."""
 
     needs_truth: ClassVar[bool] = False

@@ -55,8 +55,8 @@ class Questions:
     def draw(self, rng: np.random.Generator, count: int, augment: bool = True) -> tuple[NDArray[Any], ...]:
         """Pictures (n, 3, rows, columns) before and after, schemas, events, increases (n,), cells (n, 7, 8, 8)."""
         rows, schema = self._batches.questions(rng, count)
-        colour = rng.random(count) < (self._settings.true_colour_share if augment else 0.0)
-        batch = self._batches.batch(rows, schema, colour, "json", rng if augment else None)
+        composite = self._batches.composites(rng, count) if augment else np.zeros(count, dtype=np.int64)
+        batch = self._batches.batch(rows, schema, composite, "json", rng if augment else None)
         before, after = _pictures(batch, self._settings)
         pairs = self._pairs
         return before, after, schema, pairs.positive[rows, schema], pairs.increase[rows, schema], _cells(batch)

@@ -164,6 +164,23 @@ def test_chosen_questions_are_of_their_kind_visible_and_spread_over_blocks() -> 
     assert shown.min() >= 6  # both other schemas in turn
 
 
+def test_negatives_lie_where_the_event_happens_as_far_as_there_are() -> None:
+    generator = np.random.default_rng(6)
+    n = 640
+    block = np.arange(n) // 64
+    # The first schema's event happens in three blocks of ten, the second's everywhere.
+    changed = generator.random((n, 2)) < 0.15
+    changed[block >= 3, 0] = False
+    truth = truth_of(changed)
+    wanted = [(truth.schemas[0], kind, 12) for kind in (Kind.OTHER, Kind.QUIET)]
+    assert {int(block[pick.row]) for pick in choose(truth, block, wanted, 0, per_block=4)} == {0, 1, 2}
+    more = choose(truth, block, wanted, 0, per_block=3)
+    for kind in (Kind.OTHER, Kind.QUIET):
+        lain = [int(block[pick.row]) for pick in more if pick.kind is kind]
+        assert len(lain) == 12
+        assert sum(number < 3 for number in lain) == 9
+
+
 def test_no_more_is_chosen_than_there_is() -> None:
     truth = truth_of([[True, False], [False, False]])
     picks = choose(truth, np.array([0, 0]), [("flood_extent", Kind.EVENT, 5), ("ice_extent", Kind.OTHER, 5)], 0)

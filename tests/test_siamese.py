@@ -48,7 +48,8 @@ def squares(count: int, seed: int = 0) -> Pairs:
             positive[k, schema] = True
     zeros = np.zeros((count, 7))
     return Pairs(
-        [pictures], np.zeros(1, dtype=np.int64), changed, np.zeros_like(changed), positive, np.ones_like(positive),
+        [pictures], np.zeros(1, dtype=np.int64), changed, np.zeros_like(changed), np.arange(count, dtype=np.int32),
+        positive, np.ones_like(positive),
         positive.copy(), zeros.astype(np.uint8), zeros.astype(np.float32), zeros.astype(np.uint8),
         np.tile(np.array([0, 0, 0.25, 0.25], dtype=np.float32), (count, 7, 1)),
     )  # fmt: skip
@@ -180,7 +181,7 @@ def test_broken_weights_are_invalid_and_never_null(tmp_path: Path) -> None:
 
 def test_what_it_cannot_be_shown_is_told_as_with_the_language_model(tmp_path: Path) -> None:
     eye = payload(weights(tmp_path / "w.safetensors", always(9.0)))
-    grey = Picture(np.full((1, 64, 64), 90, dtype=np.uint8), ("PAN",))
+    grey = Picture(np.full((1, 64, 64), 90, dtype=np.uint8), ("B08",))
     verdicts = eye.assess_many([pair_of(None, lake()), pair_of(grey, grey)], ["flood_extent"])
     assert [(v.status, v.confidence) for v in verdicts] == [(VerdictStatus.NULL, 0.5), (VerdictStatus.INVALID, None)]
     assert verdicts[1].reason.startswith("picture")

@@ -90,6 +90,16 @@ def test_a_shard_that_was_cut_short_is_made_anew(folder: Path, tmp_path: Path) -
     assert len(np.load(tmp_path / "train-5-000" / "pictures.npy")) > 0
 
 
+def test_a_shard_of_another_recipe_is_made_anew(tmp_path: Path) -> None:
+    make_shard(tmp_path, "train", 5, 0, 1)
+    mark = tmp_path / "train-5-000" / "done.json"
+    told = json.loads(mark.read_text())
+    mark.write_text(json.dumps({**told, "pairs": 10**6}))
+    assert make_shard(tmp_path, "train", 5, 0, 1) == 10**6
+    mark.write_text(json.dumps({**told, "pairs": 10**6, "recipe": "older"}))
+    assert make_shard(tmp_path, "train", 5, 0, 1) == told["pairs"]
+
+
 # -------------------------------------------------------------------- augmentation
 
 
@@ -163,7 +173,7 @@ def test_questions_are_balanced_and_their_answers_true(made: Any, pairs: Pairs) 
     rows, schema = batches.questions(np.random.default_rng(1), 2000)
     assert pairs.labelled[rows, schema].all()
     assert pairs.positive[rows, schema].mean() == pytest.approx(0.5, abs=0.05)
-    batch = batches.batch(rows[:40], schema[:40], np.zeros(40, dtype=bool), "json")
+    batch = batches.batch(rows[:40], schema[:40], np.zeros(40, dtype=np.int64), "json")
     for k in range(40):
         text = tokenizer.decode(batch.targets[k][batch.targets[k] >= 0], skip_special_tokens=True)
         answer = change.parse(text, SCHEMA_IDS[schema[k]])
@@ -179,6 +189,37 @@ def test_questions_are_balanced_and_their_answers_true(made: Any, pairs: Pairs) 
             assert given[1] <= top + 0.01
             assert given[2] >= right - 0.01
             assert given[3] >= bottom - 0.01
+
+
+def test_negatives_come_from_blocks_where_the_event_happens(made: Any, pairs: Pairs) -> None:
+    from payload.train.batches import Batches
+
+    _, settings, tokenizer = made
+    near = settings.model_copy(update={"near_share": 1.0, "positive_share": 0.0})
+    rows, schema = Batches(pairs, near, load_profile("flightsim"), tokenizer).questions(np.random.default_rng(2), 500)
+    assert not pairs.positive[rows, schema].any()
+    happens = {
+        (block, k)
+        for block, k in zip(pairs.block[np.nonzero(pairs.positive)[0]], np.nonzero(pairs.positive)[1], strict=True)
+    }
+    assert {(pairs.block[row], k) for row, k in zip(rows, schema, strict=True)} <= happens
+
+
+def test_composites_are_drawn_as_often_as_the_settings_say(made: Any) -> None:
+    batches, settings, _ = made
+    drawn = np.bincount(batches.composites(np.random.default_rng(0), 4000), minlength=4) / 4000
+    assert drawn == pytest.approx(list(settings.composite_shares.values()), abs=0.03)
+
+
+def test_a_grey_picture_is_the_mean_of_the_visible_bands() -> None:
+    from payload.train.batches import shown_as
+
+    codes = np.random.default_rng(0).integers(0, 255, (2, 2, 6, 8, 8), dtype=np.uint8)
+    grey = load_profile("flightsim").pictures.composites[3]
+    shown = shown_as(codes, grey, 0.0, None)
+    light = (0.8 * (codes[:, :, :3] / 255.0) ** 2).mean(axis=2)
+    np.testing.assert_allclose(shown[:, :, 0], 255 * np.clip(light / grey.top, 0, 1) ** grey.power, atol=1e-3)
+    np.testing.assert_array_equal(shown[:, :, 0], shown[:, :, 2])
 
 
 def test_training_shows_the_very_pictures_that_the_payload_shows(made: Any, pairs: Pairs) -> None:
@@ -197,7 +238,7 @@ def test_training_shows_the_very_pictures_that_the_payload_shows(made: Any, pair
         match = next((k for k in range(len(pairs)) if np.array_equal(pairs.look(np.array([k]))[0, 0], first)), None)
         if match is None:
             continue
-        batch = batches.batch(np.array([match]), np.array([0]), np.array([False]), "json")
+        batch = batches.batch(np.array([match]), np.array([0]), np.array([0]), "json")
         shown = picture(pair.before.image, settings.composites[0], settings)
         np.testing.assert_allclose(batch.patches[0], patches(shown[None], ModelSize().patch_px)[0], atol=1.01 / 127.5)
         return

@@ -25,6 +25,8 @@ from payload.declared import Declared
 from payload.tasks.change import Fault, Prompt, prompt
 from payload.vlm.backend import Vlm, VlmConfig, VlmPayload
 from payload.vlm.engine import Finish, Reply
+from payload.vlm.pictures import picture, resample
+from payload.vlm.profile import load_profile
 
 from .factories import truth_of
 from .pictures import SIX, Picture, ground, pair_of
@@ -241,7 +243,7 @@ def test_two_sizes_are_misregistered(clear):
         ((3, 1, 1), (3, 1, 1), "1 x 1 px; the model takes 32 to 1024 px"),
         ((3, 4000, 4000), (3, 4000, 4000), "4000 x 4000 px"),
         ((3, 64, 64), (3, 4000, 64), "4000 x 64 px"),
-        ((1, 64, 64), (1, 64, 64), "have bands PAN; the model is shown B12, B08, B04 or B04, B03, B02"),
+        ((1, 64, 64), (1, 64, 64), "have bands B08; the model is shown B12, B08, B04 or B11, B08, B04 or"),
         ((1, 64, 64), (3, 64, 64), "have bands none in common"),
     ],
 )
@@ -253,7 +255,7 @@ def test_a_picture_that_cannot_be_shown_is_a_counted_fault_before_its_pixels_are
         reflectance = digest = pixels
 
     def made(shape):
-        return Unread(np.zeros(shape, np.uint8), ("PAN",) if shape[0] == 1 else ("B04", "B03", "B02"))
+        return Unread(np.zeros(shape, np.uint8), ("B08",) if shape[0] == 1 else ("B04", "B03", "B02"))
 
     eye, pair = Eye(), pair_of(made(before), made(after))
     told = eye.assess_many([pair], [FLOOD, URBAN])
@@ -263,12 +265,45 @@ def test_a_picture_that_cannot_be_shown_is_a_counted_fault_before_its_pixels_are
     assert eye.made.batches == []
 
 
+def test_half_hidden_pictures_are_shown_and_the_limit_can_be_set():
+    calm = ground("half", {"forest": 1.0})
+    cloudy = ground("half", {"forest": 0.6, "cloud": 0.4})
+    pair = pair_of(Picture(calm, SIX), Picture(cloudy, SIX))
+    assert 0.3 < Eye().cloud_fraction(pair) < 0.5
+    assert Eye().assess_many([pair], [FLOOD])[0].status is not VerdictStatus.UNCLASSIFIABLE
+    strict = Eye(VlmConfig(gate={"max_cloud": 0.3}))
+    told = strict.assess_many([pair], [FLOOD])[0]
+    assert (told.status, told.reason) == (VerdictStatus.UNCLASSIFIABLE, "cloud")
+
+
+def test_pictures_become_squares_of_the_models_size():
+    wide = np.zeros((3, 64, 256), dtype=np.float32)
+    wide[:, :, 128:] = 1.0
+    for side, shape in ((32, (3, 32, 32)), (128, (3, 128, 128)), (100, (3, 100, 100))):
+        square = resample(wide, side)
+        assert square.shape == shape
+        # Its halves stay halves, and nothing is cut off.
+        assert square[:, :, : side // 2 - 1].max() < 0.01
+        assert square[:, :, side // 2 + 1 :].min() > 0.99
+    assert resample(wide, None) is wide
+
+
+def test_one_grey_band_is_shown_three_times():
+    grey = Picture(np.full((1, 64, 64), 90, dtype=np.uint8), ("PAN",))
+    pictures = load_profile("flightsim").pictures
+    chosen = pictures.choose(("PAN",))
+    assert chosen.name == "grey"
+    shown = picture(grey, chosen, pictures)
+    assert shown.shape == (128, 128, 3)
+    assert (shown == 90).all()
+
+
 def scene(folder, before, after, bands, **more):
-    for name, picture in (("before", before), ("after", after)):
-        if isinstance(picture, bytes):
-            (folder / f"{name}.png").write_bytes(picture)
-        elif picture is not None:
-            Image.fromarray(picture).save(folder / f"{name}.png")
+    for name, seen in (("before", before), ("after", after)):
+        if isinstance(seen, bytes):
+            (folder / f"{name}.png").write_bytes(seen)
+        elif seen is not None:
+            Image.fromarray(seen).save(folder / f"{name}.png")
     case = {
         "id": "a", "task": "change_pair", "before": "before.png", "after": "after.png", "bands": bands, "gsd_m": 10,
         "lat": 1.0, "lon": 2.0, "change_schema": FLOOD, "label": {"change": True}, **more,

@@ -195,6 +195,8 @@ def choose(
     Notes
     -----
     Pairs that no question is about yet come first. Hard negatives take the schemas that their pairs show in turn.
+    Negatives come from blocks where the event that is asked about happens elsewhere, as far as there are: on other
+    land the old picture alone would often tell that it cannot.
     """
     n = len(truth.changed)
     order = np.argsort(uniform_at(seed, "evaluation/order", np.arange(n)), kind="stable")
@@ -204,8 +206,12 @@ def choose(
     found = []
     for schema, kind, count in wanted:
         column = truth.schemas.index(schema)
-        lanes = [lane for lane in _lanes(truth, sure, column, kind, order) if len(lane)]
-        for row in _in_turn(lanes, block, used, count, per_block):
+        lanes = _lanes(truth, sure, column, kind, order)
+        near = np.isin(block, block[sure[:, column]])
+        rows: list[int] = []
+        for group in ([lane[near[lane]] for lane in lanes], [lane[~near[lane]] for lane in lanes]):
+            rows += _in_turn([lane for lane in group if len(lane)], block, used, count - len(rows), per_block)
+        for row in rows:
             used[row] += 1
             found.append(Pick(row, column, kind))
     return found

@@ -84,7 +84,7 @@ class Weather(Strict):
 class Link(Use):
     """The downlink."""
 
-    use: str = "constant"
+    use: str = "vcm"
     """Name of a link model."""
     booking: Booking = Booking()
     """Which passes are used."""

@@ -50,10 +50,8 @@ class Batches:
     def __init__(self, pairs: Pairs, settings: TrainSettings, profile: Profile, tokenizer: Any) -> None:
         self._pairs, self._settings = pairs, settings
         self._tokenizer = tokenizer
-        infrared, colour = profile.pictures.composites
-        if (infrared.top, infrared.power) != (TOP, 0.5):
-            raise ValueError("the first composite's stretch must be that of the stored pictures")
-        self._composites = (infrared, colour)
+        self._composites = profile.pictures.composites
+        self._shares = _shares(self._composites, settings)
         self._prompts = [
             [
                 self._encode(prompt_text(settings.size.image_tokens, change.prompt(schema, profile.prompt, item.name)))
@@ -63,17 +61,15 @@ class Batches:
         ]
         positive, labelled = pairs.positive & pairs.labelled, pairs.labelled
         others = positive.any(axis=1)
-        self._lists = [
-            (
-                np.flatnonzero(positive[:, k]),
-                np.flatnonzero(labelled[:, k] & ~positive[:, k] & others),
-                np.flatnonzero(labelled[:, k] & ~positive[:, k] & ~others),
-            )
-            for k in range(len(SCHEMA_IDS))
-        ]
+        self._lists = []
+        for k in range(len(SCHEMA_IDS)):
+            negative = labelled[:, k] & ~positive[:, k]
+            near = np.isin(pairs.block, pairs.block[positive[:, k]])
+            kinds = (positive[:, k], negative & others, negative & ~others)
+            self._lists.append([(np.flatnonzero(kind & near), np.flatnonzero(kind)) for kind in kinds])
         # A schema that has no pair of a kind is not asked for at all: its answers would be a giveaway.
         weights = np.array([settings.weight_of(schema) for schema in SCHEMA_IDS], dtype=float)
-        weights *= [all(len(rows) for rows in lists) for lists in self._lists]
+        weights *= [all(len(rows) for _, rows in kinds) for kinds in self._lists]
         if not weights.any():
             raise ValueError("no schema has both events and quiet pairs among the training pairs")
         self._weights = weights / weights.sum()
@@ -89,51 +85,54 @@ class Batches:
         schema = rng.choice(len(SCHEMA_IDS), count, p=self._weights)
         hard = rng.random(count) < settings.hard_share
         kind = np.where(rng.random(count) < settings.positive_share, 0, np.where(hard, 1, 2))
-        where = rng.random(count)
-        rows = np.array(
-            [
-                self._lists[k][j][int(where[i] * len(self._lists[k][j]))]
-                for i, (k, j) in enumerate(zip(schema, kind, strict=True))
-            ],
-            dtype=np.int64,
-        )
+        near, where = rng.random(count) < settings.near_share, rng.random(count)
+        rows = np.empty(count, dtype=np.int64)
+        for i, (k, j) in enumerate(zip(schema, kind, strict=True)):
+            close, anywhere = self._lists[k][j]
+            pool = close if near[i] and len(close) else anywhere
+            rows[i] = pool[int(where[i] * len(pool))]
         return rows, schema
 
     def draw(self, rng: np.random.Generator, count: int, kind: Kind) -> Batch:
         """An augmented batch."""
         rows, schema = self.questions(rng, count)
-        colour = rng.random(count) < self._settings.true_colour_share
-        return self.batch(rows, schema, colour, kind, rng)
+        return self.batch(rows, schema, self.composites(rng, count), kind, rng)
+
+    def composites(self, rng: np.random.Generator, count: int) -> NDArray[np.int64]:
+        """Numbers of composites, shape (count,), drawn as the settings say."""
+        return np.asarray(rng.choice(len(self._composites), count, p=self._shares), dtype=np.int64)
 
     def batch(
         self,
         rows: NDArray[np.int64],
         schema: NDArray[np.int64],
-        colour: NDArray[np.bool_],
+        composite: NDArray[np.int64],
         kind: Kind,
         rng: np.random.Generator | None = None,
     ) -> Batch:
-        """A batch of given questions; turned, mirrored and unevenly lit where a generator is given."""
+        """A batch of given questions; turned, mirrored and unevenly lit where a generator is given.
+
+        ``composite`` holds numbers of the profile's composites, shape (n,).
+        """
         turn = int(rng.integers(8)) if rng is not None else 0
         shown = np.empty((len(rows), 2, 3, *self._pairs.pictures[0].shape[-2:]), dtype=np.float32)
         codes = self._pairs.look(rows)
-        for flag, composite in zip((False, True), self._composites, strict=True):
-            some = colour == flag
-            if some.any():
-                order = [_BANDS.index(band) for band in composite.bands]
-                shown[some] = _shown(codes[some][:, :, order], composite, flag, rng)
+        for number, item in enumerate(self._composites):
+            some = np.flatnonzero(composite == number)
+            if len(some):
+                shown[some] = shown_as(codes[some], item, self._settings.display_share, rng)
         shown = turned(shown, turn)
         size = self._settings.size
         both = np.moveaxis(shown, 2, -1).reshape(2 * len(rows), *shown.shape[-2:], 3)
         both = _at_side(both, size.side_px)
         texts = [self._answer(int(row), int(k), turn, kind) for row, k in zip(rows, schema, strict=True)]
-        ids, targets = self._tokens(schema, colour, texts)
+        ids, targets = self._tokens(schema, composite, texts)
         return Batch(ids, patches(both, size.patch_px), targets, self._cells(rows, turn))
 
     def _tokens(
-        self, schema: NDArray[np.int64], colour: NDArray[np.bool_], texts: list[str]
+        self, schema: NDArray[np.int64], composite: NDArray[np.int64], texts: list[str]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        prompts = [self._prompts[int(flag)][k] for flag, k in zip(colour, schema, strict=True)]
+        prompts = [self._prompts[item][k] for item, k in zip(composite, schema, strict=True)]
         return padded([(prompt, [*self._encode(text), END]) for prompt, text in zip(prompts, texts, strict=True)])
 
     def _answer(self, row: int, schema: int, turn: int, kind: Kind) -> str:
@@ -167,6 +166,14 @@ class Batches:
         cells = np.where(changed > _CELL_SHARE, 1.0, np.where(changed + unclear < _CELL_SHARE / 6, 0.0, -1.0))
         blocks = cells.reshape(len(rows), -1, along, SUB_CELLS, along, SUB_CELLS).transpose(0, 2, 4, 1, 3, 5)
         return np.ascontiguousarray(blocks.reshape(len(rows), along * along, -1), dtype=np.float32)
+
+
+def _shares(composites: tuple[Composite, ...], settings: TrainSettings) -> NDArray[np.float64]:
+    unknown = set(settings.composite_shares) - {item.name for item in composites}
+    if unknown:
+        raise ValueError(f"composite_shares names '{min(unknown)}', which is no composite of the profile")
+    shares = np.array([settings.composite_shares.get(item.name, 0.0) for item in composites])
+    return np.asarray(shares / shares.sum())
 
 
 def padded(answers: list[tuple[list[int], list[int]]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -207,31 +214,61 @@ def turned_box(box: NDArray[np.float32], turn: int) -> list[float]:
     return [left, top, right, bottom]
 
 
-def _shown(
-    codes: NDArray[np.uint8], composite: Composite, display: bool, rng: np.random.Generator | None
+def shown_as(
+    codes: NDArray[np.uint8], composite: Composite, display_share: float, rng: np.random.Generator | None
 ) -> NDArray[np.float32]:
-    """What a model sees of stored pictures (n, 2, 3, rows, columns), from 0 to 255.
+    """What a model sees of stored pictures (n, 2, 6, rows, columns), from 0 to 255, shape (n, 2, 3, rows, columns).
 
-    Light differs by up to 8 % between scenes and by 3 % between dates and bands; a display's stretch varies widely,
-    for pictures without calibration come with anybody's.
+    Calibrated pictures differ by up to 8 % of light between scenes, 3 % between dates and bands. Pictures without
+    calibration come with anybody's stretch, with haze, and with a little of both from date to date: so are shown all in
+    true colour or grey, for which the world's cameras have no calibration, and a share of the others.
     """
-    n = len(codes)
+    planes = _planes(codes, composite)
+    if rng is None:
+        return _stretched(planes, np.float32(composite.top), np.float32(composite.power))
+    display = rng.random(len(codes)) < (display_share if _calibrated(composite) else 1.0)
+    shown = np.empty(planes.shape, dtype=np.float32)
+    for flag in (False, True):
+        some = np.flatnonzero(display == flag)
+        if len(some):
+            shown[some] = (_as_display if flag else _as_calibrated)(planes[some], composite, rng)
+    return shown
 
-    def uneven(spread: float, *shape: int) -> NDArray[np.float32]:
-        if rng is None:
-            return np.ones((n, *shape, 1, 1), dtype=np.float32)
-        return rng.uniform(1.0 - spread, 1.0 + spread, (n, *shape, 1, 1)).astype(np.float32)
 
-    if not display:
-        gain = uneven(0.08, 1, 3) * uneven(0.03, 2, 3)
-        return np.clip(codes.astype(np.float32) * gain, 0.0, 255.0)
-    top, power = np.full((n, 1, 1, 1, 1), composite.top), np.full((n, 1, 1, 1, 1), composite.power)
-    if rng is not None:
-        top = rng.uniform(0.18, 0.45, (n, 1, 1, 1, 1))
-        power = rng.uniform(0.6, 1.1, (n, 1, 1, 1, 1))
-    reflectance = np.float32(TOP) * (codes.astype(np.float32) / np.float32(255.0)) ** 2
-    light = uneven(0.06, 2, 1) * uneven(0.04, 2, 3) / top.astype(np.float32)
-    return np.asarray(255.0 * np.clip(reflectance * light, 0.0, 1.0) ** power, dtype=np.float32)
+def _calibrated(composite: Composite) -> bool:
+    return (composite.top, composite.power) == (TOP, 0.5)
+
+
+def _planes(codes: NDArray[np.uint8], composite: Composite) -> NDArray[np.float32]:
+    """Reflectance of a composite's bands; ``PAN`` is the mean of the visible ones. [-]"""
+    reflectance = np.float32(TOP) * (np.arange(256, dtype=np.float32) / np.float32(255.0)) ** 2
+    if composite.bands == ("PAN",) * 3:
+        grey = reflectance[codes[:, :, :3]].mean(axis=2, keepdims=True)
+        return np.broadcast_to(grey, (*grey.shape[:2], 3, *grey.shape[3:]))
+    return np.asarray(reflectance[codes[:, :, [_BANDS.index(band) for band in composite.bands]]])
+
+
+def _stretched(planes: NDArray[np.float32], top: Any, power: Any) -> NDArray[np.float32]:
+    return np.asarray(np.float32(255.0) * np.clip(planes / top, 0.0, 1.0) ** power, dtype=np.float32)
+
+
+def _as_calibrated(planes: NDArray[np.float32], composite: Composite, rng: np.random.Generator) -> NDArray[np.float32]:
+    n = len(planes)
+    gain = rng.uniform(0.92, 1.08, (n, 1, 3, 1, 1)) * rng.uniform(0.97, 1.03, (n, 2, 3, 1, 1))
+    # The gain is one of shown values, so it goes under the power.
+    return _stretched(
+        planes, np.float32(composite.top) / np.asarray(gain ** (1 / composite.power), dtype=np.float32), composite.power
+    )
+
+
+def _as_display(planes: NDArray[np.float32], composite: Composite, rng: np.random.Generator) -> NDArray[np.float32]:
+    n, each = len(planes), (len(planes), 1, 1, 1, 1)
+    top = composite.top * rng.uniform(*((0.35, 1.1) if _calibrated(composite) else (0.6, 1.5)), each)
+    power = rng.uniform(*((0.5, 1.0) if _calibrated(composite) else (0.6, 1.1)), each)
+    light = rng.uniform(0.92, 1.08, (n, 2, 1, 1, 1)) * rng.uniform(0.96, 1.04, (n, 2, 3, 1, 1))
+    haze = rng.uniform(-0.01, 0.02, (n, 2, 1, 1, 1))
+    lit = planes * light.astype(np.float32) + haze.astype(np.float32)
+    return _stretched(lit, top.astype(np.float32), power.astype(np.float32))
 
 
 def _at_side(pictures: NDArray[np.float32], side_px: int) -> NDArray[np.float32]:

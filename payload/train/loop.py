@@ -19,6 +19,7 @@ from flightsim.rng import stream
 
 from .batches import Batches, Kind
 from .losses import answer_losses, copy_batch, copy_loss
+from .optimizers import Optimizers
 from .settings import Stage, StageSettings, TrainSettings
 
 _WARM_UP_STEPS = 100
@@ -26,6 +27,8 @@ _LAST_RATE = 0.03
 _CHECKPOINT_STEPS = 500
 #: Text-only questions of a step; they are short.
 _COPIES = 4
+#: What AdamW and Muon keep of a parameter.
+_MOMENTS = ("step", "exp_avg", "exp_avg_sq", "momentum_buffer")
 _KINDS: dict[Stage, Kind] = {"base": "words", "adapter": "json"}
 
 
@@ -107,21 +110,14 @@ def train_stage(
     steps = settings.steps(part)
     named = [*model.named_parameters(), *((f"dense.{name}", value) for name, value in head.named_parameters())]
     moving = [(name, value) for name, value in named if value.requires_grad]
-    matrices = [value for name, value in moving if value.ndim >= 2 and "emb" not in name]
-    others = [value for name, value in moving if value.ndim < 2 or "emb" in name]
-    optimizer = torch.optim.AdamW(
-        [{"params": matrices, "weight_decay": part.weight_decay}, {"params": others, "weight_decay": 0.0}],
-        lr=part.learning_rate, betas=(0.9, 0.98),
-    )  # fmt: skip
-    parameters = matrices + others
-    done = _resume(checkpoint, moving, optimizer)
+    optimizers = Optimizers(moving, part)
+    done = _resume(checkpoint, moving, optimizers)
     null = int(tokenizer("null", add_special_tokens=False)["input_ids"][0])
     means = np.zeros(2)
     model.train()
     for step in range(done, steps):
         rate = part.learning_rate * _schedule(step, steps)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
+        optimizers.set_rate(rate)
         rng = stream(settings.seed, f"train/{stage}/{step}/{team.rank}")
         batch = batches.draw(rng, settings.batch, _KINDS[stage])
         with torch.autocast("cpu", torch.bfloat16, enabled=settings.bf16):
@@ -129,11 +125,11 @@ def train_stage(
             loss = answer + part.dense_weight * dense
             if part.copy_weight:
                 loss = loss + part.copy_weight * copy_loss(model, *copy_batch(rng, _COPIES, tokenizer))
-        optimizer.zero_grad(set_to_none=False)
+        optimizers.zero_grad()
         loss.backward()
-        team.mean(parameters)
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
+        team.mean(optimizers.parameters)
+        torch.nn.utils.clip_grad_norm_(optimizers.parameters, 1.0)
+        optimizers.step()
         now = np.array([answer.item(), dense.item()])
         if not np.isfinite(now).all():
             raise ArithmeticError(f"the loss of step {step} of stage {stage} is {now}; lower the learning rate")
@@ -141,7 +137,7 @@ def train_stage(
         if team.rank == 0:
             told(Progress(stage, step + 1, steps, (step + 1) * settings.batch * team.count, *means.tolist()))
             if (step + 1) % _CHECKPOINT_STEPS == 0:
-                _save(checkpoint, step + 1, moving, optimizer)
+                _save(checkpoint, step + 1, moving, optimizers)
     model.eval()
 
 
@@ -150,22 +146,22 @@ def _schedule(step: int, steps: int) -> float:
     return min(1.0, (step + 1) / _WARM_UP_STEPS) * (_LAST_RATE + (1.0 - _LAST_RATE) * cosine)
 
 
-def _save(path: Path, step: int, moving: list[tuple[str, Any]], optimizer: Any) -> None:
-    """A checkpoint as safetensors: weights and both moments of the optimizer."""
+def _save(path: Path, step: int, moving: list[tuple[str, Any]], optimizers: Optimizers) -> None:
+    """A checkpoint as safetensors: weights and the moments of the optimizers."""
     import torch
     from safetensors.torch import save_file
 
     state = {"step": torch.tensor(step)}
     for name, value in moving:
         state[f"weights/{name}"] = value.detach()
-        for key, moment in optimizer.state[value].items():
+        for key, moment in optimizers.state_of(value).items():
             state[f"{key}/{name}"] = torch.as_tensor(moment).clone()
     partial = path.with_suffix(".partial")
     save_file({name: value.contiguous() for name, value in state.items()}, partial)
     os.replace(partial, path)
 
 
-def _resume(path: Path, moving: list[tuple[str, Any]], optimizer: Any) -> int:
+def _resume(path: Path, moving: list[tuple[str, Any]], optimizers: Optimizers) -> int:
     """Load a checkpoint, if there is one, and give the steps that it has behind it."""
     if not path.is_file():
         return 0
@@ -176,5 +172,5 @@ def _resume(path: Path, moving: list[tuple[str, Any]], optimizer: Any) -> int:
     with torch.no_grad():
         for name, value in moving:
             value.copy_(state[f"weights/{name}"])
-            optimizer.state[value] = {key: state[f"{key}/{name}"] for key in ("step", "exp_avg", "exp_avg_sq")}
+            optimizers.restore(value, {key: state[f"{key}/{name}"] for key in _MOMENTS if f"{key}/{name}" in state})
     return int(state["step"])

@@ -13,7 +13,7 @@ from flightsim.domain import SCHEMA_IDS
 #: Blocks of 64 tiles of the validation regions for the calibration, and their seed; few events, as in a flight.
 CALIBRATION_BLOCKS, CALIBRATION_SEED, CALIBRATION_PREVALENCE, CALIBRATION_CLOUD = 30, 11, 0.10, 0.10
 #: Questions of the test regions for the scores, and their seed.
-TEST_QUESTIONS, TEST_SEED = 3500, 3
+TEST_QUESTIONS, TEST_SEED = 3500, 43
 #: A flight computer is taken to be ten times slower than a desktop core. Engineering value.
 _SLOWER = 10.0
 
@@ -105,9 +105,9 @@ is sometimes wrong and can be exchanged for another. Swap in real weights with `
 
 **Not for real imagery and no decision about the real world.** It has seen nothing but pictures that a program drew.
 What it makes of real pairs is measured by `python -m benchmarks vlm_real` and told in docs/model.md. It knows
-128 x 128 px at about 10 m, two composites (short-wave infrared, near infrared, red; and red, green, blue) and seven
-questions in one wording. It writes nothing but these answers. Its stated probability needs the calibration in
-`profile.json`.
+128 x 128 px at 10 to 40 m, four composites (either short-wave infrared band with near infrared and red; red, green,
+blue; one grey band) and seven questions in one wording. It writes nothing but these answers. Its stated probability
+needs the calibration in `profile.json`.
 
 ## How it was made
 

@@ -5,6 +5,7 @@ A pair costs some 25 ms to make and is looked at many times, so pairs are made o
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from flightsim.domain import SCHEMA_IDS
 from flightsim.rng import stream
+from flightsim.scenes.sizes import HIDDEN_CLOUD_FRACTION
 
 from ..tasks.change import CELLS
 
@@ -24,16 +26,25 @@ from ..tasks.change import CELLS
 TOP = 0.8
 #: Cells of the stored masks along a side.
 GRID = 16
-#: Stated share of positives of each schema, mean cloud cover of the new pictures, and the most that may be hidden. [-]
-PREVALENCE, CLOUD, MOST_HIDDEN = 0.10, 0.06, 0.35
+#: Stated share of positives of each schema, mean cloud cover of the new pictures, and the most that may be hidden, as
+#: in the definition of a visible place. [-]
+PREVALENCE, CLOUD, MOST_HIDDEN = 0.10, 0.15, HIDDEN_CLOUD_FRACTION
 #: Share of the tiles without any event that is kept. [-]
 QUIET_SHARE = 0.5
+
+#: Ground sample distance [m] and range of the references' age [d] of a shard, in turn: mostly those of a mission that
+#: looks every few weeks, some of archives with years between the pictures, some of coarser cameras.
+VIEWS = (
+    *((10.0, (10.0, 90.0)),) * 3, (10.0, (200.0, 1400.0)), (10.0, (10.0, 90.0)), (20.0, (10.0, 400.0)),
+    *((10.0, (10.0, 90.0)),) * 2, (10.0, (10.0, 400.0)), (40.0, (10.0, 1400.0)),
+)  # fmt: skip
 
 _SCHEMAS = len(SCHEMA_IDS)
 _LAYOUT: dict[str, tuple[tuple[int, ...], str]] = {
     "pictures": ((2, 6, 128, 128), "uint8"),
     "changed": ((_SCHEMAS, GRID, GRID), "uint8"),
     "unclear": ((_SCHEMAS, GRID, GRID), "uint8"),
+    "block": ((), "int32"),
     "positive": ((_SCHEMAS,), "bool"),
     "labelled": ((_SCHEMAS,), "bool"),
     "increase": ((_SCHEMAS,), "bool"),
@@ -52,13 +63,15 @@ class Pairs:
 
     ``pictures`` (n, 2, 6, rows, columns): before and after, bands B02 B03 B04 B08 B11 B12, square root of
     reflectance / 0.8 in 255 steps. ``changed``, ``unclear`` (n, 7, 16, 16): share of each cell's pixels in 255 steps.
-    ``positive``, ``labelled``, ``increase``, ``severity``, ``share``, ``where`` (n, 7) and ``box`` (n, 7, 4): fields.
+    ``block`` (n,): number of the block of land, no two alike in all shards. ``positive``, ``labelled``, ``increase``,
+    ``severity``, ``share``, ``where`` (n, 7) and ``box`` (n, 7, 4): fields.
     """
 
     pictures: Sequence[NDArray[np.uint8]]
     offsets: NDArray[np.int64]
     changed: NDArray[np.uint8]
     unclear: NDArray[np.uint8]
+    block: NDArray[np.int32]
     positive: NDArray[np.bool_]
     labelled: NDArray[np.bool_]
     increase: NDArray[np.bool_]
@@ -77,28 +90,43 @@ class Pairs:
 
 
 def make_shard(folder: Path, region: str, seed: int, number: int, blocks: int) -> int:
-    """Make a shard of some blocks unless it is there, and give its number of pairs. Equal arguments, equal pairs."""
+    """Make a shard of some blocks unless it is there, and give its number of pairs. Equal arguments, equal pairs.
+
+    One that an older world or recipe made is made anew.
+    """
     done = folder / f"{region}-{seed}-{number:03d}"
-    if (done / "done.json").is_file():
-        return int(json.loads((done / "done.json").read_text())["pairs"])
+    mark = done / "done.json"
+    if mark.is_file() and (told := json.loads(mark.read_text())).get("recipe") == recipe(blocks):
+        return int(told["pairs"])
+    mark.unlink(missing_ok=True)
     rows = list(_sampled(region, seed, number, blocks))
     done.mkdir(parents=True, exist_ok=True)
     for name, (shape, dtype) in _LAYOUT.items():
         array = np.array([row[name] for row in rows], dtype=dtype).reshape(len(rows), *shape)
         np.save(done / f"{name}.npy", array, allow_pickle=False)
     partial = done / "done.json.partial"
-    partial.write_text(json.dumps({"pairs": len(rows)}))
+    partial.write_text(json.dumps({"pairs": len(rows), "recipe": recipe(blocks)}))
     os.replace(partial, done / "done.json")
     return len(rows)
+
+
+def recipe(blocks: int) -> str:
+    """Digest of what pairs follow from, beside region, seed and number of the shard."""
+    from flightsim.scenes.synthetic.source import code_digest
+
+    said = (code_digest(), blocks, PREVALENCE, CLOUD, MOST_HIDDEN, QUIET_SHARE, GRID, TOP, VIEWS)
+    return hashlib.sha256(repr(said).encode()).hexdigest()[:16]
 
 
 def _sampled(region: str, seed: int, number: int, blocks: int) -> Iterator[dict[str, Any]]:
     from flightsim.scenes.synthetic import truth
     from flightsim.scenes.synthetic.sampling import sample_world
 
+    gsd_m, age_days = VIEWS[number % len(VIEWS)]
     source, plan, table = sample_world(
-        blocks, seed * 100_003 + number, region=region, prevalence=PREVALENCE, cloud_fraction=CLOUD
-    )
+        blocks, seed * 100_003 + number, region=region, prevalence=PREVALENCE, cloud_fraction=CLOUD,
+        gsd_m=gsd_m, age_days=age_days,
+    )  # fmt: skip
     keep_quiet = stream(seed, f"train/quiet/{region}/{number}").random(len(plan)) < QUIET_SHARE
     for row in range(len(plan)):
         positive = table.changed[row] & table.labelled[row]
@@ -111,6 +139,7 @@ def _sampled(region: str, seed: int, number: int, blocks: int) -> Iterator[dict[
             "pictures": np.stack([_coded(tile.image) for tile in (pair.before, pair.after)]),
             "changed": _cells(found.changed),
             "unclear": _cells(found.unclear),
+            "block": number * blocks + int(plan.area[row]),
             "positive": positive,
             "labelled": table.labelled[row],
             **_fields(found, truth),

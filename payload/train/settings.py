@@ -23,6 +23,8 @@ class StageSettings(PluginConfig):
     """Questions looked at."""
     learning_rate: Annotated[float, Field(gt=0, le=0.1)] = 2e-3
     """Largest learning rate; 100 steps of warm-up, then a cosine down to 3 %."""
+    optimizer: Literal["muon", "adamw"] = "muon"
+    """Optimizer of the matrices; everything else is AdamW's."""
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.05
     """Decay of matrices, embeddings of positions left out."""
     dense_weight: Annotated[float, Field(ge=0, le=10)] = 1.0
@@ -34,9 +36,9 @@ class StageSettings(PluginConfig):
 class LoraSettings(PluginConfig):
     """The adapter. Its targets lie in the language model only: llama.cpp's adapters cover nothing else."""
 
-    rank: Annotated[int, Field(ge=1, le=256)] = 16
+    rank: Annotated[int, Field(ge=1, le=256)] = 32
     """Rank of the update."""
-    alpha: Annotated[int, Field(gt=0, le=1024)] = 32
+    alpha: Annotated[int, Field(gt=0, le=1024)] = 64
     """Scale of the update is alpha / rank."""
     targets: str = r".*language_model.*\.(q_proj|k_proj|v_proj|out_proj|in_proj|w1|w2|w3)"
     """Pattern of the layers' names."""
@@ -49,7 +51,7 @@ class TrainSettings(PluginConfig):
     """Seed of pairs, weights, questions and augmentation."""
     size: ModelSize = ModelSize()
     """Size of the model."""
-    shards: Annotated[int, Field(ge=1)] = 44
+    shards: Annotated[int, Field(ge=1)] = 40
     """Shards of training pairs."""
     shard_blocks: Annotated[int, Field(ge=1)] = 20
     """Blocks of 64 tiles in a shard; some 42 tiles of a block are kept."""
@@ -57,9 +59,9 @@ class TrainSettings(PluginConfig):
     """Questions of a step in each process."""
     bf16: bool = True
     """Whether matrix products run in bfloat16."""
-    base: StageSettings = StageSettings(samples=400_000, copy_weight=0.3)
+    base: StageSettings = StageSettings(samples=280_000, learning_rate=3e-3, copy_weight=0.3)
     """The base model."""
-    adapter: StageSettings = StageSettings(samples=150_000, dense_weight=0.5)
+    adapter: StageSettings = StageSettings(samples=160_000, optimizer="adamw", dense_weight=0.5)
     """The adapter on the finished base."""
     lora: LoraSettings = LoraSettings()
     """Shape of the adapter."""
@@ -71,8 +73,17 @@ class TrainSettings(PluginConfig):
     """How often a schema is asked for, relative to the others. Default: 1."""
     event_weight: Annotated[float, Field(gt=0)] = 1.0
     """Weight of an event's tokens in the loss, relative to those of ``null``."""
-    true_colour_share: Share = 0.2
-    """Share of the questions that show red, green and blue, as a display would, instead of infrared. [-]"""
+    near_share: Share = 0.5
+    """Share of the negatives from blocks of land where the event that is asked about happens elsewhere, so that the
+    kind of place alone tells little. [-]"""
+    composite_shares: Mapping[str, Share] = Field(
+        default_factory=lambda: {
+            "swir nir red": 0.7, "swir1 nir red": 0.05, "red green blue": 0.15, "grey": 0.1,
+        }
+    )  # fmt: skip
+    """How often each composite of the profile is shown, relative to the others; one that is not named is not. [-]"""
+    display_share: Share = 0.15
+    """Share of the short-wave infrared composites that are shown as somebody's display would, uncalibrated. [-]"""
     processes: Annotated[int, Field(ge=1, le=64)] = 2
     """Processes, one thread each, that share the questions of a step. Other numbers give other weights."""
 

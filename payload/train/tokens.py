@@ -36,15 +36,16 @@ CHAT_TEMPLATE = """\
 def pieces() -> list[str]:
     """Pieces of a verdict's text that are single tokens; their concatenation is the whole answer.
 
-    ``null``, or direction, severity, share, place, and the four ends of the box.
+    ``null``, or direction, severity, share, place, and the four ends of the box. No piece begins another: the share
+    0.5 and the edge 0.5 are told apart by what follows.
     """
     steps = [str(change.coordinate(step)) for step in range(change.BOX_STEPS + 1)]
     return [
         "null",
         *(f'{{"direction":"{name}","severity":"' for name in change.DIRECTIONS),
         *(f'{name}","fraction_of_tile":' for name in severities()),
-        *(str(share) for share in change.FRACTIONS),
-        *(f',"where":"{cell}","box":[' for cell in change.CELLS),
+        *(f'{share},"where":"' for share in change.FRACTIONS),
+        *(f'{cell}","box":[' for cell in change.CELLS),
         *(f"{step}," for step in steps),
         *(f"{step}]}}" for step in steps),
     ]
@@ -91,6 +92,8 @@ def _corpus(composites: tuple[str, ...]) -> Iterator[str]:
             yield caption({**_EXAMPLE, "direction": words[0], "where": words[1]})
         for severity in severities():
             yield caption({**_EXAMPLE, "severity": severity})
+        for share in change.FRACTIONS:
+            yield caption({**_EXAMPLE, "fraction_of_tile": share})
 
 
 _EXAMPLE: Mapping[str, Any] = {

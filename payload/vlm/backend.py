@@ -46,6 +46,13 @@ def code_digest(*more: str) -> str:
     return hashlib.sha256(b"".join((_PAYLOAD / name).read_bytes() for name in (*_MODULES, *more))).hexdigest()
 
 
+class VlmGate(GateConfig):
+    """Limits of the quality gate before a model: one that was trained on half-hidden pictures is shown them."""
+
+    max_cloud: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Most pixels under cloud, in either picture. [-]"""
+
+
 class VlmConfig(PluginConfig):
     """Settings of every payload that asks a vision-language model."""
 
@@ -53,7 +60,7 @@ class VlmConfig(PluginConfig):
     """Decoding profile by name, or a .json file relative to the scenario. Default: what the model folder names."""
     constraint: Literal["json_schema", "none"] | None = None
     """Decode under a grammar, or freely. Default: the profile's."""
-    gate: GateConfig = GateConfig()
+    gate: VlmGate = VlmGate()
     """Limits of the quality gate; a pair that it refuses costs no question."""
     seconds_per_question: Annotated[float, Field(ge=0)] | None = None
     """Service time of one question. [s] Default: what the model folder declares."""

@@ -37,7 +37,7 @@ class PictureSettings(PluginConfig):
     composites: Annotated[tuple[Composite, ...], Field(min_length=1)]
     """In order of preference: the first whose bands the tile has is shown."""
     side_px: Annotated[int, Field(ge=16, le=4096)] | None = None
-    """Longer side to which pictures are resampled. [px] Default: as they are."""
+    """Side of the square to which pictures are resampled, stretched where they are none. [px] Default: as they are."""
     min_px: Annotated[int, Field(ge=1)] = 32
     """Shortest side that is accepted. [px]"""
     max_px: Annotated[int, Field(ge=1)] = 1024
@@ -103,18 +103,19 @@ def to_bytes(shown: NDArray[np.float32]) -> Picture:
 
 
 def resample(shown: NDArray[np.float32], side_px: int | None) -> NDArray[np.float32]:
-    """Display values at another size, shape (3, rows, columns): means of blocks where that is a whole ratio."""
+    """Display values as a square of another size, shape (3, side_px, side_px): means of blocks at a whole ratio.
+
+    A picture that is no square is stretched: a model that knows only squares sees more in it than in a part of one.
+    """
     _, rows, cols = shown.shape
-    longer = max(rows, cols)
-    if side_px is None or longer == side_px:
+    if side_px is None or rows == cols == side_px:
         return shown
-    step = longer // side_px
-    if step * side_px == longer and rows % step == 0 and cols % step == 0:
-        blocks = shown.reshape(3, rows // step, step, cols // step, step)
+    down, across = rows // side_px, cols // side_px
+    if (down * side_px, across * side_px) == (rows, cols):
+        blocks = shown.reshape(3, side_px, down, side_px, across)
         return np.asarray(blocks.mean(axis=(2, 4)), dtype=np.float32)
     from PIL import Image
 
-    size = (max(1, round(cols * side_px / longer)), max(1, round(rows * side_px / longer)))
-    planes = [Image.fromarray(plane).resize(size, Image.Resampling.BOX if step else Image.Resampling.BILINEAR)
-              for plane in shown]  # fmt: skip
-    return np.clip(np.stack([np.asarray(plane, dtype=np.float32) for plane in planes]), 0.0, 1.0)
+    how = Image.Resampling.BOX if min(down, across) else Image.Resampling.BILINEAR
+    planes = [np.asarray(Image.fromarray(plane).resize((side_px, side_px), how), dtype=np.float32) for plane in shown]
+    return np.clip(np.stack(planes), 0.0, 1.0)
