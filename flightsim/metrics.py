@@ -213,6 +213,12 @@ def _bytes(
         "lost": record.lost_bytes,
         "return_link": int(record.return_bytes),
         "uplink": int(record.uplink_bytes),
+        "uplink_used": sheet.ratio(
+            "bytes.uplink_used",
+            record.uplink_bytes + record.return_bytes,
+            sum(w.grid_s[-1] - w.grid_s[0] for w in record.contacts if w.booked) * record.uplink_rate_bps / 8.0,
+            "no booked contact has time to send anything up",
+        ),
         "capacity": capacity,
         "bent_pipe_unlimited": unlimited.air_bytes,
         "bent_pipe_windows": bent_pipe.air_bytes,

@@ -74,6 +74,7 @@ class RunRecord:
     verdicts: dict[int, tuple[Verdict, ...]] = field(default_factory=dict)  # by row
     cloud_estimate: NDArray[np.float64] | None = None  # (n,) on board
     uplink_bytes: int = 0
+    uplink_rate_bps: float = 64e3
     return_bytes: int = 0  # space packets of the ground's answers to files
     retransmitted_bytes: float = 0.0  # of the transfer frames radiated, fill shared in proportion
     lost_bytes: float = 0.0  # the same of files that were lost, their retransmissions included

@@ -282,6 +282,7 @@ def simulate(
     record = ledger.record(truth, scenario.duration_s, scenario.horizon_s, deadline_s, storage, world.uplink_bytes)
     record.cloud_estimate = _cloud_estimates(scenes, len(plan))
     record.losses = losses
+    record.uplink_rate_bps = scenario.link.uplink_rate
     if len(scenario.craft) > 1:
         record.sharing = shares(world.contacts, scenario.link.booking, scenario.start)
     for cache in caches:

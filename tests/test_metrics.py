@@ -357,6 +357,17 @@ def test_failures_skipped_shots_uplink_and_notes_are_said_within_the_limit():
     assert lines[-1] == "note: and 8 more notes in run.json"
 
 
+def test_what_goes_up_is_held_against_the_time_there_is():
+    record = random_mission(901)
+    record.uplink_bytes, record.uplink_rate_bps = 5_000_000, 1e5
+    contact_s = sum(w.grid_s[-1] - w.grid_s[0] for w in record.contacts if w.booked)
+    used = metrics_of(record)["bytes"]["uplink_used"]
+    assert contact_s > 0
+    assert used == pytest.approx(8 * 5e6 / (1e5 * contact_s))
+    record.uplink_rate_bps *= 2
+    assert metrics_of(record)["bytes"]["uplink_used"] == pytest.approx(used / 2)
+
+
 def test_below_thirty_positive_clusters_there_is_no_headline_interval():
     record = random_mission(900, per_cluster=45)  # 20 clusters
     values = metrics_of(record)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from .base import Strict, Use
-from .quantities import Duration, Seconds, Share, Utc
+from .quantities import BitPerSecond, Duration, Seconds, Share, Utc
 
 
 class Station(Strict):
@@ -90,6 +90,9 @@ class Link(Use):
     """Which passes are used."""
     payload_share: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of the channel that is the payload's."""
+    # Sentinel-2's telecommand rate (ESA): "S band 64 kbit/s up".
+    uplink_rate: Annotated[BitPerSecond, Field(gt=0)] = 64e3
+    """Rate from the ground in booked contacts; reference pictures, ACK and NAK need it. [bit/s]"""
     weather: Weather | None = None
     """Weather over the stations: {} takes the shipped statistics. Absent: clear sky."""
     keyhole_deg: Annotated[float, Field(gt=0, le=90)] | None = None
