@@ -182,11 +182,13 @@ class Browser:
         self.send("Input.dispatchMouseEvent", type="mouseReleased", x=end[0], y=end[1], clickCount=1, **held)
 
     def click(self, selector: str) -> None:
-        """Click in the middle of an element, scrolled into sight."""
+        """Click in the middle of an element, in sight and at rest: a busy page may still scroll on its own."""
         x, y = self.run(
-            f"(() => {{ const e = document.querySelector({json.dumps(selector)}); "
-            "e.scrollIntoView({block: 'center', behavior: 'instant'}); const b = e.getBoundingClientRect(); "
-            "return [b.x + b.width / 2, b.y + b.height / 2]; })()"
+            f"(async () => {{ const e = document.querySelector({json.dumps(selector)}); let before = NaN; "
+            "for (;;) { e.scrollIntoView({block: 'center', behavior: 'instant'}); "
+            "await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))); "
+            "const b = e.getBoundingClientRect(); if (b.y === before) return [b.x + b.width / 2, b.y + b.height / 2]; "
+            "before = b.y; } })()"
         )
         self.drag((x, y), (x, y), steps=1)
 
