@@ -78,7 +78,6 @@ class Flight:
         self._waiting: deque[int] = deque()
         self._in_service: int | None = None
         self._ready_s = craft.load_s
-        self._contact: int | None = None
         self._arrival: simpy.Event | None = None
         self._decider = Decider(craft.policy, craft.policy_name, craft.fallback, craft.fallback_name, schemas, ledger)
         self._sample_every = max(1, len(craft.rows) // 1500)
