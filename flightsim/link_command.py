@@ -30,7 +30,7 @@ WEATHER_PERCENT = (10.0, 1.0, 0.1)
 def link(
     file: str, settings: tuple[str, ...], altitude_km: float | None, mask_deg: float | None, as_json: bool
 ) -> None:
-    """Print the link budget line by line: `flightsim link default --set link.use=vcm`.
+    """Print the link budget line by line: `flightsim link default`.
 
     A radio is a YAML file with the keys of a scenario's link section, such as `use: vcm` and `with: {...}`; it is taken
     over a mask of 5 deg from 550 km unless --mask and --altitude say otherwise.

@@ -89,7 +89,8 @@ def test_less_bandwidth_never_brings_more(policy: str) -> None:
     """The order of files is fixed, so a slower link carries a part of what a faster one does."""
     delivered, radiated = [], []
     for rate_mbps in (4.0, 1.0, 0.3, 0.05, 0.004):
-        changes = ["duration=1d", f"policy={{use: {policy}}}", f"link.with.rate={rate_mbps} Mbit/s"]
+        link = ["link.use=constant", f"link.with={{rate: {rate_mbps} Mbit/s}}", "link.weather=null"]
+        changes = ["duration=1d", f"policy={{use: {policy}}}", *link]
         values = fs.run(load_scenario("statistical", changes), write=False).metrics["bytes"]
         delivered.append(values["delivered"])
         radiated.append(values["air"])

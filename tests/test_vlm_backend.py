@@ -274,6 +274,9 @@ def test_half_hidden_pictures_are_shown_and_the_limit_can_be_set():
     strict = Eye(VlmConfig(gate={"max_cloud": 0.3}))
     told = strict.assess_many([pair], [FLOOD])[0]
     assert (told.status, told.reason) == (VerdictStatus.UNCLASSIFIABLE, "cloud")
+    hidden = pair_of(Picture(calm, SIX), Picture(ground("half", {"forest": 0.2, "cloud": 0.8}), SIX))
+    told = Eye().assess_many([hidden], [FLOOD])[0]
+    assert (told.status, told.reason) == (VerdictStatus.UNCLASSIFIABLE, "cloud")
 
 
 def test_pictures_become_squares_of_the_models_size():

@@ -47,10 +47,18 @@ def code_digest(*more: str) -> str:
 
 
 class VlmGate(GateConfig):
-    """Limits of the quality gate before a model: one that was trained on half-hidden pictures is shown them."""
+    """Limits of the quality gate before a model: one that was trained on half-hidden pictures is shown them.
 
-    max_cloud: Annotated[float, Field(ge=0, le=1)] = 0.5
+    Notes
+    -----
+    A place counts as visible with up to 60 % hidden. On 960 pairs of validation regions, half of the land under cloud, a
+    limit of 65 % on the estimate refuses 0.9 % of the visible ones and lets 1.5 % of the others through.
+    """
+
+    max_cloud: Annotated[float, Field(ge=0, le=1)] = 0.65
     """Most pixels under cloud, in either picture. [-]"""
+    max_no_data: Annotated[float, Field(ge=0, le=1)] = 0.6
+    """Most pixels without data, in either picture. [-]"""
 
 
 class VlmConfig(PluginConfig):
