@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import geodesy
-from .domain import ContactWindow
 from .geodesy import Floats
 from .orbit import EDGE_TOLERANCE_S, Propagator
 from .scenario.models import Station
+from .windows import ContactWindow, windows_of
 
 #: Largest step between SGP4 positions; a cubic through two of them and their velocities is within 6 m of SGP4 in
 #: low Earth orbit (step^4 / 384 times the fourth derivative of the motion), 25 m at a perigee of 200 km. [s]
@@ -65,17 +65,26 @@ class _Sky:
         self.grid_s = np.linspace(start_s, end_s, self.steps + 1)
         self.position_km, self.velocity_kmps = propagator.itrf(self.grid_s)
         #: Over the horizontal plane of each station, shape (stations, points). [km]
-        self.height_km = self.up @ self.position_km.T - geodesy.dot(self.up, self.place_km)[:, None]
+        self.height_km = self.up @ self.position_km.T
+        self.height_km -= geodesy.dot(self.up, self.place_km)[:, None]
 
     def near(self) -> tuple[_Sites, _Sites]:
         """Stations and points of the grid around which the spacecraft may rise, ordered by station, then time.
 
-        The height over a station's horizontal plane changes no faster than the spacecraft moves, so a step neither
-        of whose ends is within half a step's flight of the plane stays below it, and below every mask. Both ends
-        of all other steps are given.
+        What is above the mask is at least as high over a station's horizontal plane as a point on the mask at the
+        least radius of the orbit. Between two points that height exceeds the higher of theirs by at most
+        step^2 / 8 times the largest acceleration. Steps too low for that stay below the mask; the ends of all others
+        are given, and some more.
         """
-        fastest_kmps = np.sqrt(np.max(geodesy.dot(self.velocity_kmps, self.velocity_kmps)))
-        close = self.height_km >= -1.01 * fastest_kmps * self.step_s / 2.0
+        gained_kmps = np.diff(self.velocity_kmps, axis=0)
+        # Means over the steps: within one, the acceleration changes by less than a hundredth of itself.
+        bulge_km = 1.05 * self.step_s / 8.0 * np.sqrt(np.max(geodesy.dot(gained_kmps, gained_kmps)))
+        radius_km = np.sqrt(np.min(geodesy.dot(self.position_km, self.position_km))) - bulge_km
+        site_2 = geodesy.dot(self.place_km, self.place_km)
+        # Of the station's radius along the sight; the vertical leans from it by little more than the flattening.
+        along_km = np.sqrt(site_2) * (self.sine + 1.01 * geodesy.FLATTENING)
+        range_km = np.sqrt(along_km**2 + np.maximum(radius_km**2 - site_2, 0.0)) - along_km
+        close = self.height_km >= (self.sine * range_km - bulge_km)[:, None]
         around = close.copy()
         around[:, 1:] |= close[:, :-1]
         around[:, :-1] |= close[:, 1:]
@@ -96,8 +105,8 @@ class _Sky:
         where = (time_s - self.start_s) / self.step_s
         k = np.clip(where.astype(np.intp), 0, self.steps - 1)
         x = (where - k)[:, None]
-        p0, m0 = self.position_km[k], self.velocity_kmps[k] * self.step_s
-        p1, m1 = self.position_km[k + 1], self.velocity_kmps[k + 1] * self.step_s
+        p0, p1 = (self.position_km.take(at, axis=0) for at in (k, k + 1))
+        m0, m1 = (self.velocity_kmps.take(at, axis=0) * self.step_s for at in (k, k + 1))
         # p0 + m0 x + b x^2 + a x^3, the cubic of Hermite.
         b = 3.0 * (p1 - p0) - 2.0 * m0 - m1
         a = 2.0 * (p0 - p1) + m0 + m1
@@ -109,7 +118,8 @@ class _Sky:
 
     def over_mask_at(self, position_km: Floats, velocity_kmps: Floats, site: _Sites) -> _Slope:
         """Range times (sin(elevation) - sin(mask)), and its rate, of given positions. [km, km/s]"""
-        away_km, up, sine = position_km - self.place_km[site], self.up[site], self.sine[site]
+        up, sine = self.up.take(site, axis=0), self.sine[site]
+        away_km = position_km - self.place_km.take(site, axis=0)
         range_km = np.sqrt(geodesy.dot(away_km, away_km))
         over_km = geodesy.dot(away_km, up) - sine * range_km
         rate_kmps = geodesy.dot(velocity_kmps, up) - sine * geodesy.dot(away_km, velocity_kmps) / range_km
@@ -126,7 +136,7 @@ class _Sky:
 
     def climb_at(self, position_km: Floats, velocity: Floats, acceleration: Floats, site: _Sites) -> _Slope:
         """A number with the sign of the elevation's rate (range^3 times that of its sine), and its rate."""
-        away, up = position_km - self.place_km[site], self.up[site]
+        away, up = position_km - self.place_km.take(site, axis=0), self.up.take(site, axis=0)
         height, rise = geodesy.dot(away, up), geodesy.dot(velocity, up)
         square, along = geodesy.dot(away, away), geodesy.dot(away, velocity)
         bend = geodesy.dot(velocity, velocity) + geodesy.dot(away, acceleration)
@@ -281,19 +291,17 @@ def _windows(
 
     # What touches the mask, or an end of the span, is nothing that a contact could be.
     long_enough = los_s - aos_s > EDGE_TOLERANCE_S
-    names = np.array([station.name for station in stations])
-    kept = np.lexsort((names[site], aos_s))
+    names = [station.name for station in stations]
+    rank = np.unique(names, return_inverse=True)[1]
+    kept = np.lexsort((rank[site], aos_s))
     kept = kept[long_enough[kept]]
-    return [
-        ContactWindow(spacecraft_name, *row)
-        for row in zip(
-            names[site[kept]].tolist(),
-            aos_s[kept].tolist(),
-            points.time_s[best[kept]].tolist(),
-            los_s[kept].tolist(),
-            points.elevation_deg[best[kept]].tolist(),
-            (first[kept] < len(begins.site)).tolist(),
-            (last[kept] >= len(los.site)).tolist(),
-            strict=True,
-        )
-    ]
+    return windows_of(
+        spacecraft=[spacecraft_name] * len(kept),
+        station=[names[k] for k in site[kept].tolist()],
+        aos_s=aos_s[kept].tolist(),
+        tca_s=points.time_s[best[kept]].tolist(),
+        los_s=los_s[kept].tolist(),
+        max_elevation_deg=points.elevation_deg[best[kept]].tolist(),
+        truncated_start=(first[kept] < len(begins.site)).tolist(),
+        truncated_end=(last[kept] >= len(los.site)).tolist(),
+    )

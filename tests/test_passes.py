@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from flightsim.errors import OrbitError
 from flightsim.orbit import Propagator
 from flightsim.passes import GRID_STEP_S, find_passes
 from flightsim.scenario.models import Orbit, Station
+from flightsim.windows import windows_of
 
 HERE = Path(__file__).parent
 DAY_S = 86400.0
@@ -114,6 +116,24 @@ def test_a_pass_far_shorter_than_the_step_is_found() -> None:
     (short,) = find_passes(orbit, "sat", [narrow], 0.0, 5 * DAY_S)
     assert 0.0 < short.duration_s < GRID_STEP_S / 20.0
     assert short.aos_s < top.tca_s < short.los_s
+
+
+def test_windows_from_columns_are_those_made_one_by_one() -> None:
+    columns: dict[str, list[Any]] = {
+        "spacecraft": ["a", "a"], "station": ["x", "y"], "aos_s": [1.0, 2.0], "tca_s": [3.0, 4.0], "los_s": [5.0, 6.0],
+        "max_elevation_deg": [7.0, 8.0], "truncated_end": [False, True],
+    }  # fmt: skip
+    made = windows_of(**columns)
+    single = [ContactWindow(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
+    # repr: windows hold arrays, which == compares element by element.
+    assert [repr(window) for window in made] == [repr(window) for window in single]
+    assert windows_of(**{name: [] for name in columns}) == []
+    with pytest.raises(TypeError, match="station"):
+        windows_of(**{name: column for name, column in columns.items() if name != "station"})
+    with pytest.raises(TypeError, match="color"):
+        windows_of(**columns, color=[1, 2])
+    with pytest.raises(ValueError, match="shorter"):
+        windows_of(**{**columns, "los_s": [5.0]})
 
 
 def test_a_spacecraft_that_decays_within_the_span_is_one_clear_error() -> None:
