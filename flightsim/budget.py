@@ -49,6 +49,10 @@ class CapacityClock:
         """When contact k stops to carry data. [s]"""
         return self._end[k]
 
+    def promised_bytes(self, k: int) -> int:
+        """Packet bytes that the plan on board expects of contact k. [B]"""
+        return self._hoped.zone_capacity[k]
+
     def zone_in(self, k: int, time_s: float) -> float:
         """Packet bytes that contact k can have carried by a time. [B]"""
         carried = self.contacts[k].bits_by(time_s) / self._frame_bits * self._zone

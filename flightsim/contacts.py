@@ -19,7 +19,7 @@ from .orbit import Propagator
 from .passes import find_passes
 from .protocols import LinkModel
 from .scenario.models import Scenario, Station
-from .sharing import refusals
+from .sharing import Why, refusals
 from .stations import resolve
 
 #: Step of the cumulative capacity: the rate is taken as linear in between. [s]
@@ -237,6 +237,23 @@ def _further(scenario: Scenario, window: ContactWindow) -> dict[str, Any]:
     if link.booking.price:
         row["price"] = link.booking.price_of(window.station) if window.booked else 0.0
     return row
+
+
+def operations_values(scenario: Scenario, contacts: Sequence[ContactWindow]) -> dict[str, Any]:
+    """What failures, closures and prices did to the passes of a run; each only where the scenario states it.
+
+    ``failed`` counts the booked contacts that carried nothing, ``closed`` the passes not booked because they touch a
+    closure, ``price`` adds up all booked contacts, failed ones included, in the currency of the scenario.
+    """
+    booking, values = scenario.link.booking, dict[str, Any]()
+    if scenario.link.pass_failure > 0.0:
+        values["failed"] = sum(window.failed for window in contacts)
+    if booking.closed:
+        told = refusals(contacts, booking, scenario.start)
+        values["closed"] = sum(refusal is not None and refusal.why is Why.CLOSED for refusal in told)
+    if booking.price:
+        values["price"] = float(sum(booking.price_of(window.station) for window in contacts if window.booked))
+    return values
 
 
 def _cut(scenario: Scenario, contacts: Sequence[ContactWindow], end_s: float) -> list[ContactWindow]:

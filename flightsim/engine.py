@@ -346,9 +346,13 @@ class Flight:
     def _radio(self) -> Generator[simpy.Event, None, None]:
         env, clock, ledger = self._env, self._craft.clock, self._ledger
         for k, window in enumerate(clock.contacts):
-            if clock.zone_capacity[k] == 0:
+            if clock.zone_capacity[k] == 0 and not window.failed:
                 continue
             yield env.timeout(max(0.0, clock.start_s(k) - env.now))
+            if window.failed:
+                told = (self._craft.name, window.station, clock.promised_bytes(k), self._queue.pending_bytes)
+                self._log.emit(ev.CONTACT_FAILED, env.now, *told)
+                continue
             offer = (clock.end_s(k), window.station, clock.zone_capacity[k], self._queue.pending_bytes)
             if self._power and not self._power.transmit(*offer):
                 continue

@@ -170,6 +170,10 @@ CONTACT_REFUSED = _kind(
     "contact_refused", _W, "A booked contact began in safe mode and carried no payload data.",
     spacecraft=_T, station=_T, capacity_bytes=_I, queued_bytes=_I,
 )  # fmt: skip
+CONTACT_FAILED = _kind(
+    "contact_failed", _W, "A booked contact carried nothing: antenna, network or operator failed.",
+    spacecraft=_T, station=_T, promised_bytes=_I, queued_bytes=_I,
+)  # fmt: skip
 TILE_ENDED = _kind("tile_ended", _A, "A tile reached its terminal state.", tile=_T, state=_T)
 RUN_ENDED = _kind("run_ended", _A, "The run is over.", tiles=_I, air_bytes=_I)
 

@@ -127,6 +127,7 @@ def evaluate(
             "passes": len(record.contacts),
             "booked": sum(window.booked for window in record.contacts),
             "used": int(np.count_nonzero(record.contact_air_bytes)),
+            **record.operations,
             **shares_values(record.sharing),
         },
         "references": {

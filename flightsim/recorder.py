@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,6 +90,7 @@ class RunRecord:
     second_looks: dict[int, Look] = field(default_factory=dict)  # by row, where a later picture replaced the nominal
     power: tuple[PowerReport, ...] = ()  # by spacecraft with a power model
     sharing: dict[str, Share] = field(default_factory=dict)  # contact time by spacecraft, where there are several
+    operations: dict[str, Any] = field(default_factory=dict)  # failed, closed, price, where the scenario states them
 
     def __post_init__(self) -> None:
         if len(self.looks) != len(self.plan):  # one nominal picture of everything

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from . import compute, frames, looking, metrics, outputs, owners, power_report, readers, registry, runfolder, summary
 from .budget import CapacityClock
 from .cfdp import Losses
+from .contacts import operations_values
 from .craft import Craft
 from .domain import Action
 from .engine import fly
@@ -283,6 +284,7 @@ def simulate(
     record.cloud_estimate = _cloud_estimates(scenes, len(plan))
     record.losses = losses
     record.uplink_rate_bps = scenario.link.uplink_rate
+    record.operations = operations_values(scenario, world.contacts)
     if len(scenario.craft) > 1:
         record.sharing = shares(world.contacts, scenario.link.booking, scenario.start)
     for cache in caches:
@@ -336,7 +338,15 @@ def _context(
     """What the summary says beside the metrics: names, failures, what the plan left out."""
     failures = {
         name: record.event_counts[name]
-        for name in ("payload_failed", "policy_failed", "policy_hung", "product_refused", "item_expired", "item_lost")
+        for name in (
+            "payload_failed",
+            "policy_failed",
+            "policy_hung",
+            "product_refused",
+            "item_expired",
+            "item_lost",
+            "contact_failed",
+        )
         if record.event_counts[name]
     }
     notes = [*record.notes, *getattr(world.scenes, "notes", ())]

@@ -122,10 +122,16 @@ def _contacts_line(metrics: Mapping[str, Any]) -> str:
     load = f"{values['load']:.3g} x" if values["load"] is not None else f"null ({reasons['bytes.load']})"
     used = "" if values["capacity_used"] is None else f", {_share(values['capacity_used'])} used"
     return (
-        f"contacts {contacts['booked']} booked of {contacts['passes']} passes: "
+        f"contacts {contacts['booked']} booked of {contacts['passes']} passes{_price_text(contacts)}: "
         f"capacity {bytes_text(values['capacity'])}{used}; load (all tiles, lossless, over capacity) {load}"
         + _contention_text(contacts)
     )
+
+
+def _price_text(contacts: Mapping[str, Any]) -> str:
+    """What closures took and what the booked contacts cost, where the scenario states them."""
+    closed = f", {contacts['closed']} closed" if contacts.get("closed") else ""
+    return closed + (f", price {contacts['price']:,.10g}" if "price" in contacts else "")
 
 
 def _contention_text(contacts: Mapping[str, Any]) -> str:

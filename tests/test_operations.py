@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,10 @@ from flightsim.cli import main
 from flightsim.contacts import contacts_for, passes_rows, with_failures
 from flightsim.domain import ContactWindow
 from flightsim.errors import ScenarioError
+from flightsim.report import write_report
 from flightsim.runfolder import contacts_table
+
+from .worlds import contact, mission
 
 SMALL = ["duration=2d", "evaluation.grace=0s", "stations.names=[Svalbard,Awarua]", "link.booking.passes_per_day=6"]
 
@@ -95,6 +99,51 @@ def test_a_flight_in_which_every_pass_fails_delivers_nothing_and_says_so():
     assert all(row["capacity_bytes"] == 0 for row in rows)
     table = contacts_table(run.record)
     assert table["failed"].to_pylist() == table["booked"].to_pylist()
+
+
+def test_each_failed_contact_is_an_event_when_it_would_have_begun_and_the_next_one_carries():
+    first, second = contact(1000.0, 300.0, 1e6), contact(9000.0, 300.0, 1e6)
+    (lost,) = with_failures([first], 1.0, 7)
+    seen, whole = mission("bent_pipe", [10.0], [lost, second]), mission("bent_pipe", [10.0], [first, second])
+    (failed,) = seen.kinds("contact_failed")
+    (queued,) = seen.kinds("item_queued")
+    opened = whole.kinds("contact_opened")
+    assert failed == {
+        "seq": failed["seq"], "t_s": 1000.0, "kind": "contact_failed", "spacecraft": "s", "station": "a",
+        "promised_bytes": opened[0]["capacity_bytes"], "queued_bytes": queued["wire_bytes"],
+    }  # fmt: skip
+    assert [event["t_s"] for event in seen.kinds("contact_opened")] == [9000.0]
+    assert [event["t_s"] for event in opened] == [1000.0, 9000.0]
+    assert seen.states() == {"delivered": 1}
+    assert not whole.kinds("contact_failed")
+
+
+def test_failures_closures_and_prices_stand_in_metrics_summary_and_report(tmp_path):
+    times = "start: 2026-10-02T00:00:00Z, end: 2026-10-03T00:00:00Z"
+    options = ["link.pass_failure=0.5", "link.booking.price={Svalbard: 100.5, default: 30}"]
+    scenario = flown(*options, f"link.booking.closed=[{{station: Awarua, {times}}}]")
+    run = flightsim.run(scenario, out=tmp_path / "run")
+    rows = passes_rows(scenario, contacts_for(scenario))  # without grace both tell of the same span
+    contacts, summary = run.metrics["contacts"], "\n".join(run.summary_lines())
+    failed = sum(row["failed"] for row in rows)
+    closed = sum(row["not_booked"] is not None and row["not_booked"]["why"] == "closed" for row in rows)
+    price = sum(row["price"] for row in rows)
+    assert 0 < failed < contacts["booked"]
+    assert (contacts["failed"], contacts["closed"], contacts["price"]) == (failed, closed, price)
+    assert run.record.event_counts["contact_failed"] == failed
+    assert f"{len(rows)} passes, {closed} closed, price {price:,g}: capacity" in summary
+    assert f"failures: contact_failed {failed}" in summary
+    page = write_report(run.folder).read_text()
+    assert f"price {price:,g}: capacity" in page
+    assert f"contact_failed: {failed}</li>" in page
+    assert f", {failed} failed, price {price:,g}" in page  # the lane of contacts
+
+
+def test_where_nothing_is_stated_nothing_is_told():
+    run = flightsim.run(flown("duration=1d"), write=False)
+    assert not {"failed", "closed", "price"} & run.metrics["contacts"].keys()
+    assert run.record.event_counts["contact_failed"] == 0
+    assert not {"contact_failed", "closed", "price"} & set(re.findall(r"\w+", "\n".join(run.summary_lines())))
 
 
 def test_the_passes_table_counts_failures_and_price():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from html import escape
 from typing import Any
@@ -35,7 +36,7 @@ def timeline(material: Material) -> str:
     contacts, queue = material.contacts, material.queue
     booked = contacts["booked"].astype(bool)
     lanes = [
-        _contact_lane(contacts, booked),
+        _contact_lane(contacts, booked, material.metrics["contacts"]),
         _lane("Waiting for the link", "queue", queue["time_s"], queue["queued_bytes"], bytes_text),
         _lane("Storage in use", "storage", queue["time_s"], queue["storage_bytes"], bytes_text),
         _lane("Waiting for the processor", "waiting", queue["time_s"], queue["waiting_tiles"], _tiles_text),
@@ -79,7 +80,9 @@ def _tiles_text(value: float) -> str:
     return f"{value:,.0f} tiles"
 
 
-def _contact_lane(contacts: dict[str, NDArray[Any]], booked: NDArray[np.bool_]) -> tuple[str, str, str, str, str]:
+def _contact_lane(
+    contacts: dict[str, NDArray[Any]], booked: NDArray[np.bool_], counts: Mapping[str, Any]
+) -> tuple[str, str, str, str, str]:
     capacity = contacts["capacity_bytes"][booked].astype(float)
     radiated = contacts["air_bytes"][booked].astype(float)
     aos, los = contacts["aos_s"][booked] / _HOUR_S, contacts["los_s"][booked] / _HOUR_S
@@ -96,6 +99,8 @@ def _contact_lane(contacts: dict[str, NDArray[Any]], booked: NDArray[np.bool_]) 
     words = (
         f"{int(booked.sum())} booked contacts radiated {bytes_text(float(radiated.sum()))} of "
         f"{bytes_text(float(capacity.sum()))}"
+        + (f", {counts['failed']} failed" if counts.get("failed") else "")
+        + (f", price {counts['price']:,.10g}" if "price" in counts else "")
     )
     label = "Contacts" if booked.any() else "Contacts: no contact was booked"
     content = f"<path class='capacity' d='{rectangles(capacity)}'/><path class='radiated' d='{rectangles(radiated)}'/>"
