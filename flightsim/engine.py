@@ -418,6 +418,7 @@ class Flight:
             self._lose(row, self._unprocessed(), "still waiting for the processor when the run ended")
         if self._power:
             self._ledger.power.append(self._power.report())
+            self._ledger.power_traces[self._craft.name] = self._power.trace
         self._downlink.finish(horizon_s)
         self._craft.memory.check()
         kept = self._craft.memory.used_bytes

@@ -9,6 +9,7 @@ from . import events as ev
 from .domain import PowerView
 from .modes import Mode
 from .power_report import PowerReport
+from .power_trace import PowerTrace
 from .supply import Change, Supply
 
 
@@ -84,6 +85,11 @@ class PoweredFlight:
         self._supply.work(seconds)
         self._done = done
         self._plan()
+
+    @property
+    def trace(self) -> PowerTrace:
+        """The course of charge and temperature, whole after ``report``."""
+        return self._supply.trace
 
     def report(self) -> PowerReport:
         """The energy of the whole flight.

@@ -27,6 +27,7 @@ from .domain import (
 )
 from .errors import ConservationError
 from .power_report import PowerReport
+from .power_trace import PowerTrace
 from .sharing import Share
 
 #: Codes in arrays are positions in these tuples; -1 stands for "none yet" (not asked, undecided, still open).
@@ -89,6 +90,7 @@ class RunRecord:
     seen_visible: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))  # (n,) truth of that picture
     second_looks: dict[int, Look] = field(default_factory=dict)  # by row, where a later picture replaced the nominal
     power: tuple[PowerReport, ...] = ()  # by spacecraft with a power model
+    power_traces: dict[str, PowerTrace] = field(default_factory=dict)  # by spacecraft with a power model
     sharing: dict[str, Share] = field(default_factory=dict)  # contact time by spacecraft, where there are several
     operations: dict[str, Any] = field(default_factory=dict)  # failed, closed, price, where the scenario states them
 
@@ -121,6 +123,7 @@ class Ledger:
         self.specs: dict[str, ProductSpec | None] = {}
         self.hung: str | None = None
         self.power: list[PowerReport] = []
+        self.power_traces: dict[str, PowerTrace] = {}
         self.verdicts: dict[int, tuple[Verdict, ...]] = {}
         self.items: list[QueuedItem] = []
         self.weights: dict[str, NDArray[np.float64]] = {}
@@ -352,6 +355,7 @@ class Ledger:
             seen_visible=seen_visible,
             second_looks=self.second_looks,
             power=tuple(self.power),
+            power_traces=self.power_traces,
         )
 
 

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from . import records
 from .domain import ContactWindow, TerminalState, Verdict, VerdictStatus
 from .errors import InputError
+from .modes import Heat, Mode
 from .quality import GroundBeliefs, known_s
 from .recorder import ACTIONS, STATES, STATUSES, RunRecord
 
@@ -270,6 +271,31 @@ def queue_table(record: RunRecord) -> pa.Table:
     )
 
 
+def power_table(record: RunRecord) -> pa.Table:
+    """Charge and temperature of each spacecraft with a power model, a row where their course bends."""
+    traces = record.power_traces.values()
+
+    def joined(name: str, dtype: type) -> np.ndarray[Any, Any]:
+        return np.concatenate([np.asarray(getattr(trace, name), dtype=dtype) for trace in traces])
+
+    names = np.repeat(np.arange(len(traces), dtype=np.int32), [len(trace.time_s) for trace in traces])
+    modes, heats = ([member.name.lower() for member in kind] for kind in (Mode, Heat))
+    return _table(
+        {
+            "spacecraft": (pa.DictionaryArray.from_arrays(pa.array(names), list(record.power_traces)), "name"),
+            "time_s": (joined("time_s", float), "since start [s]"),
+            "state_of_charge": (joined("state_of_charge", float), "battery, linear to the next row [-]"),
+            "temperature_c": (
+                pa.array(joined("temperature_c", float), from_pandas=True),
+                "box of payload computer and battery [deg C]; null without a thermal model",
+            ),
+            "mode": (pa.DictionaryArray.from_arrays(pa.array(joined("mode", np.int8)), modes), "from here on"),
+            "heat": (pa.DictionaryArray.from_arrays(pa.array(joined("heat", np.int8)), heats), "from here on"),
+            "sunlit": (joined("sunlit", bool), "from here on: the array is in sunlight"),
+        }
+    )
+
+
 def write_tables(
     folder: Path,
     record: RunRecord,
@@ -284,6 +310,8 @@ def write_tables(
         "verdicts.parquet": verdicts_table(record, rates, ground),
         "queue.parquet": queue_table(record),
     }
+    if record.power_traces:
+        tables["power.parquet"] = power_table(record)
     for name, table in tables.items():
         temporary = folder / (name + ".tmp")
         pq.write_table(table, temporary, compression="zstd")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections import Counter
+from copy import copy
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -19,6 +20,7 @@ from .modes import Heat, Ladder, Mode
 from .orbit import Propagator
 from .power import Battery, Pointing, SolarInput, solar_input
 from .power_report import Consumer, PowerReport
+from .power_trace import STEP_S, PowerTrace
 from .scenario.energy import Power, Thermal
 from .scenario.models import Spacecraft
 from .thermal import Node
@@ -58,6 +60,7 @@ class Supply:
     consumed_wh: dict[Consumer, float] = field(default_factory=lambda: dict.fromkeys(Consumer, 0.0))
     mode_s: dict[Mode, float] = field(default_factory=lambda: dict.fromkeys(Mode, 0.0))
     heat_s: dict[Heat, float] = field(default_factory=lambda: dict.fromkeys(Heat, 0.0))
+    trace: PowerTrace = field(default_factory=PowerTrace)
 
     def __post_init__(self) -> None:
         power, limits = self.power, self.power.modes
@@ -78,6 +81,7 @@ class Supply:
             self._heat.settle(thermal.initial_c)
         self._cold = thermal is not None and thermal.initial_c < thermal.charge_above_c
         self._until_s = {Change.CAMERA: -math.inf, Change.TRANSMITTER: -math.inf}
+        self._traced: tuple[object, ...] = ()  # what decides the course from the last row of the trace on
 
     # State ------------------------------------------------------------------------------------------------------------
 
@@ -206,6 +210,7 @@ class Supply:
             return
         stretch, loads_w, speed = self._stretch(), self.loads_w(), self._speed()
         load_w = sum(loads_w.values())
+        self._trace(seconds, load_w, None if self.node is None else self._heating(loads_w, stretch))
         met = self.battery.advance(seconds, self.solar.power_w[stretch], load_w, not self._cold)
         for consumer, watts in loads_w.items():
             self.consumed_wh[consumer] += watts * seconds / 3600.0 * met
@@ -218,6 +223,32 @@ class Supply:
         self.heat_s[self.heat] += seconds
         self.now_s = to_s
 
+    def _trace(self, seconds: float, load_w: float, heating: tuple[float, float] | None) -> None:
+        """Keep the state if its course bends here, and what lies ahead and a straight line would not show."""
+        stretch, may_charge = self._stretch(), not self._cold
+        sun_w, rows = self.solar.power_w[stretch], self.trace
+        rate_w = self.battery.rate_w(sun_w, load_w, may_charge)
+        holding = (self.mode, self.heat, self.solar.sunlit[stretch])
+        course = (rate_w, heating, *holding)
+        if course != self._traced or self.now_s - rows.time_s[-1] >= STEP_S:
+            self._add_row(0.0, self.battery, self.node)
+            self._traced = course
+        # Where the battery becomes full or empty its line has a corner.
+        corner_s = self.battery.time_to_s(1.0 if rate_w > 0.0 else 0.0, rate_w)
+        since_s = self.now_s - rows.time_s[-1]
+        ahead_s = {STEP_S * k - since_s for k in range(1, math.ceil((since_s + seconds) / STEP_S))} | {corner_s}
+        for after_s in sorted(after_s for after_s in ahead_s if 0.0 < after_s < seconds):
+            battery, node = copy(self.battery), copy(self.node)
+            battery.advance(after_s, sun_w, load_w, may_charge)
+            if node is not None and heating is not None:
+                node.advance(after_s, *heating)
+            self._add_row(after_s, battery, node)
+
+    def _add_row(self, after_s: float, battery: Battery, node: Node | None) -> None:
+        temperature_c = math.nan if node is None else node.temperature_c
+        sunlit = self.solar.sunlit[self._stretch()]
+        self.trace.add(self.now_s + after_s, battery.state_of_charge, temperature_c, self.mode, self.heat, sunlit)
+
     # End --------------------------------------------------------------------------------------------------------------
 
     def report(self, spacecraft: str, end_s: float, refused: Counter[str], mode_changes: int) -> PowerReport:
@@ -229,6 +260,7 @@ class Supply:
             Energy does not add up: a defect of flightsim, never of the input.
         """
         self.advance(end_s)
+        self._add_row(0.0, self.battery, self.node)
         battery = self.battery
         flowed_wh = battery.harvested_wh + battery.consumed_wh + battery.capacity_wh
         for what, left_wh in (

@@ -82,3 +82,14 @@ def statistical_run() -> Path:
     flightsim.run(flightsim.load_scenario("statistical", ["duration=2d", "targets.count=12"]), out=folder)
     write_report(folder)
     return folder
+
+
+@cache
+def powered_run() -> Path:
+    """Folder of half a day on a battery that meets all three modes, flown and reported."""
+    folder = new_folder() / "run"
+    power = ["battery_wh=12", "array_w=17", "initial_state_of_charge=0.7"]
+    settings = [f"spacecraft.power.{text}" for text in power] + ["spacecraft.thermal={sunlit_sink_c: 45}"]
+    flightsim.run(flightsim.load_scenario("power", ["duration=12h", "evaluation.grace=0s", *settings]), out=folder)
+    write_report(folder)
+    return folder

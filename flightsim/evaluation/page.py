@@ -11,7 +11,7 @@ from typing import Any
 from .. import plotting
 from ..report import markup
 from ..report.cards import words_of
-from ..report.figures import draw, figure
+from ..report.drawing import draw, figure
 from ..resampling import MIN_POSITIVE_CLUSTERS
 from .evaluating import Evaluation
 from .fields import FIELDS

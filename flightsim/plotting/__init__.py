@@ -17,6 +17,7 @@ from .flight import (
 )
 from .ground import ground_map
 from .knowing import confusion_matrix, latency, per_schema_f1, prevalence, reliability
+from .power import charge, eclipses, modes, temperature
 from .style import COLUMN_MM, INK, KIND_COLOURS, byte_scale, paper, size_in
 from .trade import bytes_and_f1
 
@@ -30,16 +31,20 @@ __all__ = [
     "bytes_by_kind",
     "bytes_compared",
     "bytes_over_time",
+    "charge",
     "confusion_matrix",
     "contact_use",
+    "eclipses",
     "funnel",
     "ground_map",
     "latency",
+    "modes",
     "paper",
     "per_schema_f1",
     "prevalence",
     "reliability",
     "size_in",
+    "temperature",
     "timeline",
     "waiting_tiles",
 ]

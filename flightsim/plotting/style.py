@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 INK = "#010203"
 BLUE, SKY, GREEN, ORANGE, VERMILION, PURPLE = "#0072b2", "#56b4e9", "#009e73", "#e69f00", "#d55e00", "#cc79a7"
 GREY = "#8c8c8c"
+#: What a label lies on, where it may cover a line.
+PAPER = "#fdfefd"
 #: For series without a colour of their own, each with its marker and line.
 SERIES = (
     (BLUE, "o", "-"), (ORANGE, "s", "--"), (GREEN, "D", "-."), (PURPLE, "^", ":"), (SKY, "v", "-"), (INK, "P", "--"),

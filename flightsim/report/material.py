@@ -26,6 +26,7 @@ _TILES = (
 _QUESTIONS = ("schema_id", "status", "confidence", "labelled", "changed", "posterior", "believed", "known_s")
 _CONTACTS = ("spacecraft", "station", "aos_s", "los_s", "max_elevation_deg", "booked", "capacity_bytes", "air_bytes")
 _QUEUE = ("time_s", "queued_bytes", "storage_bytes", "waiting_tiles")
+_POWER = ("spacecraft", "time_s", "state_of_charge", "temperature_c", "mode", "sunlit")
 #: Samples of the ground track: one a minute, fewer in long missions. [s, -]
 _TRACK_STEP_S, _MAX_TRACK = 60.0, 60_000
 
@@ -48,7 +49,7 @@ class Material:
 
     ``tiles`` holds n rows a column, ``questions`` arrays of shape (n, s). ``missed`` and ``alarms`` are the cause of
     each miss and false alarm, shape (n, s), -1 for none. ``start`` and ``scenario`` are None, and ``gaps`` says why,
-    where the folder's scenario cannot be read.
+    where the folder's scenario cannot be read. ``power`` is empty for a run without power limits.
     """
 
     folder: Path
@@ -65,6 +66,7 @@ class Material:
     alarms: NDArray[np.int8]
     contacts: Columns
     queue: Columns
+    power: Columns
     stations: list[tuple[str, float, float]]
     tracks: list[Track]
     gallery: list[dict[str, Any]]
@@ -124,6 +126,7 @@ def read_material(folder: Path) -> Material:
         alarms=causes.alarm_causes(fates),
         contacts=contacts,
         queue=queue,
+        power=_columns(folder / "power.parquet", _POWER) if "power" in metrics else {},
         stations=_stations(scenario, contacts),
         tracks=_tracks(scenario, manifest["context"]["horizon_s"], gaps),
         gallery=_gallery(folder),
