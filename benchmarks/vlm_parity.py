@@ -20,7 +20,10 @@ COUNT, SEED = 350, 11
 
 
 def gguf_folder(model: Path, folder: Path, kind: str) -> Path:
-    """A copy of a model folder whose only llama.cpp files are of one numeric type, written from its safetensors."""
+    """A copy of a model folder whose only llama.cpp files are of one numeric type, written from its safetensors.
+
+    The projector comes in float16 with every type but float32, as it ships.
+    """
     from payload.train.gguf import Kind, write_adapter, write_model, write_projector
 
     out = folder / f"{model.name}-{kind}"
@@ -30,7 +33,8 @@ def gguf_folder(model: Path, folder: Path, kind: str) -> Path:
     if (model / "profile.json").is_file():
         shutil.copy(model / "profile.json", out)
     write_model(model / "base", out / "gguf" / f"model-{kind}.gguf", Kind(kind))
-    write_projector(model / "base", out / "gguf" / f"mmproj-{kind}.gguf", Kind(kind))
+    tower = Kind.F32 if kind == "f32" else Kind.F16
+    write_projector(model / "base", out / "gguf" / f"mmproj-{tower}.gguf", tower)
     write_adapter(model / "adapter", out / "gguf" / "adapter-f32.gguf")
     return out
 

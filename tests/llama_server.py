@@ -18,7 +18,7 @@ def serve(folder: Path, parallel: int) -> None:
 
     params = xllamacpp.CommonParams()
     files = folder / "gguf"
-    params.model.path, params.mmproj.path = str(files / "model-q8_0.gguf"), str(files / "mmproj-q8_0.gguf")
+    params.model.path, params.mmproj.path = str(files / "model-q8_0.gguf"), str(files / "mmproj-f16.gguf")
     [adapter] = files.glob("adapter-*.gguf")
     params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(str(adapter), 1.0)]
     params.image_min_tokens = params.image_max_tokens = 16

@@ -204,7 +204,7 @@ def test_the_shipped_model_says_in_llama_cpp_what_it_says_in_transformers(tmp_pa
     reference, asked = Reference(folder), [questions(range(seed, seed + 1))[seed % 7] for seed in range(42)]
     expected = [reference.ask(one.before, one.after, one.prompt, PROFILE.max_tokens) for one in asked]
     assert len({text for text, _ in expected}) > 2
-    for kind, share, close in (("f32", 1.0, 1e-3), ("q8_0", 0.9, 0.05)):
+    for kind, share, close in (("f32", 1.0, 1e-3), ("q8_0", 0.95, 0.05)):
         engine = LlamaCpp(open_weights(folder, None, "llamacpp", kind), PROFILE)
         replies = engine.ask_many(asked)
         engine.close()

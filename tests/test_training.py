@@ -217,9 +217,33 @@ def test_a_grey_picture_is_the_mean_of_the_visible_bands() -> None:
     codes = np.random.default_rng(0).integers(0, 255, (2, 2, 6, 8, 8), dtype=np.uint8)
     grey = load_profile("flightsim").pictures.composites[3]
     shown = shown_as(codes, grey, 0.0, None)
-    light = (0.8 * (codes[:, :, :3] / 255.0) ** 2).mean(axis=2)
+    # The mean is kept as a code of its own, as every band is: the square root of reflectance in 255 steps.
+    mean = np.sqrt((codes[:, :, :3].astype(float) ** 2).mean(axis=2))
+    light = 0.8 * (np.floor(mean + 0.5) / 255.0) ** 2
     np.testing.assert_allclose(shown[:, :, 0], 255 * np.clip(light / grey.top, 0, 1) ** grey.power, atol=1e-3)
     np.testing.assert_array_equal(shown[:, :, 0], shown[:, :, 2])
+
+
+@pytest.mark.parametrize("display_share", [0.0, 1.0])
+@pytest.mark.parametrize("number", [0, 2])
+def test_uneven_light_is_one_for_a_whole_band_of_a_picture(number: int, display_share: float) -> None:
+    """Within a band brighter ground is never shown darker, and equal ground is shown equal; bands and dates differ."""
+    from payload.train.batches import shown_as
+
+    ramp = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    codes = np.broadcast_to(np.concatenate([ramp, ramp], axis=1), (3, 2, 6, 16, 32))
+    item = load_profile("flightsim").pictures.composites[number]
+    shown = shown_as(codes, item, display_share, np.random.default_rng(1))
+    np.testing.assert_array_equal(shown[..., :16], shown[..., 16:])
+    values = shown[..., :16].reshape(3, 2, 3, 256)
+    assert (np.diff(values, axis=-1) >= 0).all()
+    assert values.min() >= 0
+    assert values.max() <= 255
+    middle = values[..., 100].reshape(-1)
+    assert len(np.unique(middle)) == len(middle)
+    still = shown_as(codes, item, display_share, None)[..., :16].reshape(3, 2, 3, 256)
+    wanted = 255 * np.clip(0.8 * (np.arange(256) / 255.0) ** 2 / item.top, 0, 1) ** item.power
+    np.testing.assert_allclose(still, np.broadcast_to(wanted, still.shape), atol=1e-3)
 
 
 def test_training_shows_the_very_pictures_that_the_payload_shows(made: Any, pairs: Pairs) -> None:

@@ -53,7 +53,7 @@ def test_the_shipped_layout_is_found(model):
     flown = open_weights(model, None, "llamacpp")
     assert flown.gguf is not None
     assert flown.gguf.model.name == "model-q8_0.gguf"
-    assert flown.gguf.projector.name == "mmproj-q8_0.gguf"
+    assert flown.gguf.projector.name == "mmproj-f16.gguf"
     assert flown.gguf.adapter is not None
     assert flown.gguf.adapter.name.startswith("adapter-")
     trained = open_weights(model, None, "transformers")
@@ -277,7 +277,7 @@ def test_a_pickled_adapter_is_refused_by_name(model):
     ("engine", "name"),
     [
         ("llamacpp", "gguf/model-q8_0.gguf"),
-        ("llamacpp", "gguf/mmproj-q8_0.gguf"),
+        ("llamacpp", "gguf/mmproj-f16.gguf"),
         ("transformers", "base/model.safetensors"),
         ("transformers", "base/tokenizer.json"),
         ("transformers", "adapter/adapter_model.safetensors"),

@@ -26,6 +26,8 @@ _BANDS = ("B02", "B03", "B04", "B08", "B11", "B12")
 #: included, a cell counts as unchanged; between the two it is left out. [-]
 _CELL_SHARE = np.array([0.02 if schema == "thermal_hotspot" else 0.12 for schema in SCHEMA_IDS])[:, None, None]
 _NINE = np.arange(9).reshape(3, 3)
+#: Reflectance of each stored code. [-]
+_REFLECTANCE = np.float32(TOP) * (np.arange(256, dtype=np.float32) / np.float32(255.0)) ** 2
 #: Nothing is asked of these tokens.
 IGNORED = -100
 
@@ -223,15 +225,21 @@ def shown_as(
     calibration come with anybody's stretch, with haze, and with a little of both from date to date: so are shown all in
     true colour or grey, for which the world's cameras have no calibration, and a share of the others.
     """
-    planes = _planes(codes, composite)
+    curve = np.broadcast_to(_REFLECTANCE, (len(codes), 2, 3, 1, 256))
+    # A shown value follows from its code alone, so it is looked up: powers of whole pictures took a third of a step.
+    tables = np.empty(curve.shape, dtype=np.float32)
     if rng is None:
-        return _stretched(planes, np.float32(composite.top), np.float32(composite.power))
-    display = rng.random(len(codes)) < (display_share if _calibrated(composite) else 1.0)
+        tables[:] = _stretched(curve, np.float32(composite.top), np.float32(composite.power))
+    else:
+        display = rng.random(len(codes)) < (display_share if _calibrated(composite) else 1.0)
+        for flag in (False, True):
+            some = np.flatnonzero(display == flag)
+            if len(some):
+                tables[some] = (_as_display if flag else _as_calibrated)(curve[some], composite, rng)
+    planes = _planes(codes, composite)
     shown = np.empty(planes.shape, dtype=np.float32)
-    for flag in (False, True):
-        some = np.flatnonzero(display == flag)
-        if len(some):
-            shown[some] = (_as_display if flag else _as_calibrated)(planes[some], composite, rng)
+    for place in np.ndindex(*shown.shape[:3]):
+        shown[place] = tables[place][0][planes[place]]
     return shown
 
 
@@ -239,13 +247,13 @@ def _calibrated(composite: Composite) -> bool:
     return (composite.top, composite.power) == (TOP, 0.5)
 
 
-def _planes(codes: NDArray[np.uint8], composite: Composite) -> NDArray[np.float32]:
-    """Reflectance of a composite's bands; ``PAN`` is the mean of the visible ones. [-]"""
-    reflectance = np.float32(TOP) * (np.arange(256, dtype=np.float32) / np.float32(255.0)) ** 2
+def _planes(codes: NDArray[np.uint8], composite: Composite) -> NDArray[np.uint8]:
+    """Codes of a composite's bands, shape (n, 2, 3, rows, columns); ``PAN`` is the mean of the visible reflectances."""
     if composite.bands == ("PAN",) * 3:
-        grey = reflectance[codes[:, :, :3]].mean(axis=2, keepdims=True)
-        return np.broadcast_to(grey, (*grey.shape[:2], 3, *grey.shape[3:]))
-    return np.asarray(reflectance[codes[:, :, [_BANDS.index(band) for band in composite.bands]]])
+        mean = (codes[:, :, :3].astype(np.float32) ** 2).mean(axis=2, keepdims=True)
+        grey = np.asarray(np.sqrt(mean) + np.float32(0.5), dtype=np.uint8)
+        return np.ascontiguousarray(np.broadcast_to(grey, (*grey.shape[:2], 3, *grey.shape[3:])))
+    return codes[:, :, [_BANDS.index(band) for band in composite.bands]]
 
 
 def _stretched(planes: NDArray[np.float32], top: Any, power: Any) -> NDArray[np.float32]:

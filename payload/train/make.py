@@ -181,7 +181,7 @@ def _finish(settings: TrainSettings, work: Path, out: Path, pairs: int) -> None:
     (new / "adapter" / "adapter_config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
     (new / "gguf").mkdir()
     write_model(new / "base", new / "gguf" / "model-q8_0.gguf", Kind.Q8_0)
-    write_projector(new / "base", new / "gguf" / "mmproj-q8_0.gguf", Kind.Q8_0)
+    write_projector(new / "base", new / "gguf" / "mmproj-f16.gguf", Kind.F16)
     write_adapter(new / "adapter", new / "gguf" / "adapter-f32.gguf")
     write_manifest(new, settings, pairs)
     shutil.rmtree(out, ignore_errors=True)

@@ -51,7 +51,7 @@ class TrainSettings(PluginConfig):
     """Seed of pairs, weights, questions and augmentation."""
     size: ModelSize = ModelSize()
     """Size of the model."""
-    shards: Annotated[int, Field(ge=1)] = 40
+    shards: Annotated[int, Field(ge=1)] = 60
     """Shards of training pairs."""
     shard_blocks: Annotated[int, Field(ge=1)] = 20
     """Blocks of 64 tiles in a shard; some 42 tiles of a block are kept."""
@@ -59,9 +59,9 @@ class TrainSettings(PluginConfig):
     """Questions of a step in each process."""
     bf16: bool = True
     """Whether matrix products run in bfloat16."""
-    base: StageSettings = StageSettings(samples=280_000, learning_rate=3e-3, copy_weight=0.3)
+    base: StageSettings = StageSettings(samples=470_000, learning_rate=3e-3, copy_weight=0.3)
     """The base model."""
-    adapter: StageSettings = StageSettings(samples=160_000, optimizer="adamw", dense_weight=0.5)
+    adapter: StageSettings = StageSettings(samples=240_000, optimizer="adamw", dense_weight=0.5)
     """The adapter on the finished base."""
     lora: LoraSettings = LoraSettings()
     """Shape of the adapter."""
@@ -69,8 +69,13 @@ class TrainSettings(PluginConfig):
     """Share of questions whose answer is an event. [-]"""
     hard_share: Share = 0.5
     """Share of the negatives that show an event of another schema. [-]"""
-    schema_weights: Mapping[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
-    """How often a schema is asked for, relative to the others. Default: 1."""
+    schema_weights: Mapping[str, Annotated[float, Field(ge=0)]] = Field(
+        default_factory=lambda: {
+            "vegetation_stress": 1.6, "construction_progress": 1.4, "urban_delta": 1.3, "ice_extent": 0.8,
+            "flood_extent": 0.7, "thermal_hotspot": 0.5,
+        }
+    )  # fmt: skip
+    """How often a schema is asked for, relative to the others: more often what is harder to tell. Others: 1."""
     event_weight: Annotated[float, Field(gt=0)] = 1.0
     """Weight of an event's tokens in the loss, relative to those of ``null``."""
     near_share: Share = 0.5

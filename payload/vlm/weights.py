@@ -4,7 +4,7 @@ The shipped folder::
 
     base/      config.json, model.safetensors, tokenizer.json, ...       for transformers
     adapter/   adapter_config.json, adapter_model.safetensors             for transformers
-    gguf/      model-q8_0.gguf, mmproj-q8_0.gguf, adapter-f32.gguf        for llama.cpp
+    gguf/      model-q8_0.gguf, mmproj-f16.gguf, adapter-f32.gguf        for llama.cpp
     profile.json   what is declared about it      manifest.json   SHA-256 of every file
 
 A folder as downloaded has the files of ``base`` or of ``gguf`` at its top and no manifest.
