@@ -6,12 +6,16 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
 
 from .vlm_models import tiny_folder as tiny_folder
 
 # The same cases on every machine, and no complaint about a busy one: a slow draw is not a wrong answer.
 settings.register_profile("house", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")
+# Hypothesis would also draw numbers that it finds in the modules loaded so far. Which those are depends on the tests
+# that this process ran before, and with work stealing on how busy the machine is. There is no setting for it.
+providers.is_local_module_file = lambda path: False
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 

@@ -8,8 +8,11 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import flightsim
 
@@ -157,3 +160,26 @@ def test_no_tracked_file_names_a_machine():
         if path.suffix in {".py", ".md", ".yaml", ".toml", ".json", ".txt"} and path.is_file():
             text = path.read_text(encoding="utf-8")
             assert not [m for m in pattern.finditer(text) if name != "tests/test_house.py"], name
+
+
+def drawn():
+    """Cases of a property, as any test of the house draws them."""
+    cases = []
+
+    @settings(max_examples=100, database=None)
+    @given(st.lists(st.floats(0.0, 90_000.0)))
+    def draw(case):
+        cases.append(case)
+
+    draw()
+    return cases
+
+
+def test_cases_do_not_depend_on_the_modules_loaded_before(tmp_path, monkeypatch):
+    before = drawn()
+    module = ModuleType("loaded_meanwhile")
+    module.__file__ = str(tmp_path / "loaded_meanwhile.py")
+    Path(module.__file__).write_text(f"NUMBERS = {[k + 0.25 for k in range(200)]}\n")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    assert len(before) == 100
+    assert drawn() == before
