@@ -40,6 +40,7 @@ class CapacityClock:
         promised = [c.promised for c in self.contacts]
         as_promised = all(one is other for one, other in zip(promised, self.contacts, strict=True))
         self._hoped = self if as_promised else CapacityClock(promised, zone_bytes, frame_bytes)
+        self._first = 0  # contacts before it are behind
 
     def start_s(self, k: int) -> float:
         """When contact k can carry data. [s]"""
@@ -77,20 +78,12 @@ class CapacityClock:
         lost = np.interp(bits, contact.capacity_bits, contact.lost_bits)
         return float(np.clip((lost[1] - lost[0]) / (bits[1] - bits[0]), 0.0, 1.0))
 
-    def contact_time_s(self, time_s: float, delay_s: float) -> float:
-        """When so much time has passed inside contacts that carry data, infinity for never. [s]
+    def refuse(self, k: int) -> None:
+        """Contact k, the next one, is not used: from now on nobody looks ahead to it."""
+        self._first = k + 1
 
-        Outside them the delay is frozen; one that would run out as a contact ends runs out when the next begins.
-        """
-        left_s = delay_s
-        for k in range(bisect_right(self._end, time_s), len(self.contacts)):
-            begin_s = max(time_s, self._start[k])
-            if self.zone_capacity[k] == 0 or begin_s >= self._end[k]:
-                continue
-            if begin_s + left_s < self._end[k]:
-                return begin_s + left_s
-            left_s = max(0.0, left_s - (self._end[k] - begin_s))
-        return float("inf")
+    def _next(self, time_s: float) -> int:
+        return max(self._first, bisect_right(self._end, time_s))
 
     def zone_by(self, time_s: float) -> float:
         """Packet bytes that all contacts together can have carried by a time. [B]"""
@@ -100,14 +93,13 @@ class CapacityClock:
         return self._before[k] + self.zone_in(k, time_s)
 
     def forecasts(self, time_s: float) -> tuple[ContactForecast, ...]:
-        """The contacts ahead, the one under way included, eight at most."""
-        return self._hoped._ahead[bisect_right(self._end, time_s)]
+        """The contacts ahead, the one under way included unless it is refused, eight at most."""
+        return self._hoped._ahead[self._next(time_s)]
 
     def budget(self, time_s: float, queued_bytes: int) -> BudgetView:
         """What is left in the next contact, in the next day and in the mission, less what is queued. [B]"""
-        hoped = self._hoped
-        now = hoped.zone_by(time_s)
-        k = bisect_right(self._end, time_s)
+        hoped, k = self._hoped, self._next(time_s)
+        now = max(hoped.zone_by(time_s), hoped._before[k])
         next_end = hoped._before[k + 1] if k < len(self.contacts) else hoped._before[k]
         return BudgetView(
             max(0, int(next_end - now) - queued_bytes),

@@ -1,13 +1,15 @@
 """Files on their way down: queue, transmissions, what the ground answers, storage that is freed. No clock of its own.
 
 The engine says when bytes are radiated and when the frame with the last of them is down. With CFDP class 1 a file is
-then delivered, or lost with any of its frames. With class 2 the ground answers; answers and timers run on contact time.
+then delivered, or lost with any of its frames. With class 2 the ground answers; answers and timers run while a contact
+is used, and stand still outside contacts and in those that safe mode refuses.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from math import inf
 
 from . import cfdp, rng
 from . import events as ev
@@ -49,7 +51,29 @@ class Downlink:
         self._closing_bytes = cfdp.closing_bytes(losses.cfdp)
         self._exposed: dict[str, float] = {}  # by file: bytes of this transmission that are expected to be lost
         self._open: dict[str, tuple[QueuedItem, Transaction]] = {}  # files that the ground has not closed
+        self._contact_end_s = -inf  # of the contact that is used, or was last
+        self._frozen: list[
+            tuple[float, Callable[[], None]]
+        ] = []  # delays that wait for a contact [s], and what follows
         self.queue = DownlinkQueue()
+
+    def contact_begins(self, end_s: float) -> None:
+        """A contact is used from now on until its end: delays that stood still go on. [s]"""
+        self._contact_end_s = end_s
+        frozen, self._frozen = self._frozen, []
+        for left_s, then in frozen:
+            self._after(left_s, then)
+
+    def _after(self, delay_s: float, then: Callable[[], None]) -> None:
+        """Call something when so much time has passed inside contacts that are used.
+
+        A delay that would run out as a contact ends runs out when the next begins.
+        """
+        now_s, end_s = self._now(), self._contact_end_s
+        if now_s + delay_s < end_s:
+            self._call_at(now_s + delay_s, then)
+        else:
+            self._frozen.append((max(0.0, delay_s - max(0.0, end_s - now_s)), then))
 
     def enqueue(self, item: QueuedItem) -> None:
         """A new file."""
@@ -104,9 +128,7 @@ class Downlink:
         if answer.then is Next.CLOSED:
             del self._open[item.id]
             return
-        answered_s = self._clock.contact_time_s(self._now(), answer.delay_s)
-        if answered_s < float("inf"):
-            self._call_at(answered_s, partial(self._answered, item, exchange, answer))
+        self._after(answer.delay_s, partial(self._answered, item, exchange, answer))
 
     def _answered(self, item: QueuedItem, exchange: Transaction, answer: Answer) -> None:
         log, now_s = self._ledger.log, self._now()

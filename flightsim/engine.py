@@ -355,7 +355,9 @@ class Flight:
                 continue
             offer = (clock.end_s(k), window.station, clock.zone_capacity[k], self._queue.pending_bytes)
             if self._power and not self._power.transmit(*offer):
+                clock.refuse(k)
                 continue
+            self._downlink.contact_begins(clock.end_s(k))
             self._decider.contact_begins(clock.forecasts(env.now)[0])
             for key in sorted(self._batches, key=str):
                 self._close(key)

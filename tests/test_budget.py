@@ -4,8 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from flightsim.budget import CapacityClock
 from flightsim.domain import ContactWindow
@@ -94,22 +92,14 @@ def test_the_loss_of_a_stretch_is_the_mean_over_what_it_carries(clock):
     assert clock.frame_loss(0, 0, 5000) == 0.0
 
 
-def test_delays_stand_still_outside_contacts(clock):
-    assert clock.contact_time_s(1100.0, 5.0) == 1105.0
-    assert clock.contact_time_s(0.0, 5.0) == 1005.0
-    assert clock.contact_time_s(1390.0, 25.0) == 50_015.0
-    assert clock.contact_time_s(1390.0, 10.0) == 50_000.0  # as a contact ends nobody answers any more
-    assert clock.contact_time_s(1390.0, 10.0 + 300.0 + 7.0) == 100_007.0
-    assert clock.contact_time_s(100_499.0, 1.0) == float("inf")
-    assert clock.contact_time_s(1399.0, 0.0) == 1399.0
-
-
-@given(
-    time_s=st.floats(0.0, 100_400.0), first=st.floats(0.0, 300.0), second=st.floats(0.0, 300.0),
-)  # fmt: skip
-def test_two_delays_are_one(time_s, first, second):
-    clock = CapacityClock([contact(1000, 400), contact(50_000, 300), contact(100_000, 500)], ZONE, FRAME)
-    one = clock.contact_time_s(time_s, first + second)
-    two = clock.contact_time_s(clock.contact_time_s(time_s, first), second) if one < float("inf") else one
-    # Where a delay ends with a contact, rounding decides in which it is said: a difference of no contact time.
-    assert two == pytest.approx(one, abs=1e-6) or min(abs(one - edge) for edge in (50_000.0, 100_000.0)) < 1e-6
+def test_nobody_looks_ahead_to_a_refused_contact(clock):
+    after = clock.forecasts(1400.0), clock.budget(1400.0, 7)
+    assert clock.forecasts(1100.0) != after[0]
+    clock.refuse(0)
+    assert (clock.forecasts(1100.0), clock.budget(1100.0, 7)) == after
+    clock.refuse(1)
+    assert [f.aos_s for f in clock.forecasts(50_100.0)] == [100_000.0]
+    assert clock.budget(50_100.0, 0).mission_bytes == clock.zone_capacity[2]
+    clock.refuse(2)
+    assert clock.forecasts(100_100.0) == ()
+    assert clock.budget(100_100.0, 0).mission_bytes == 0

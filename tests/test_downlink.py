@@ -109,16 +109,18 @@ def test_losses_belong_to_the_tile_and_not_to_the_order():
     assert len(np.unique(first.record.state)) == 2
 
 
-def test_an_answer_past_the_end_of_a_contact_goes_on_in_the_next():
-    """Delays run on contact time: 300 s of a round trip of 500 s fit the first contact, the rest the second."""
-    flown = mission("bent_pipe", [0.0], passes(0.0), radio=radio(2, round_trip=500.0, timer=500.0))
+@pytest.mark.parametrize(("trip", "again_s", "before_s"), [(500.0, 6000.0, 0.0), (900.0, 11_000.0, 400.0)])
+def test_an_answer_past_the_end_of_a_contact_goes_on_in_the_next(trip, again_s, before_s):
+    """Delays run on contact time: what does not fit the first contact goes on in the second, and in the third."""
+    flown = mission("bent_pipe", [0.0], passes(0.0), radio=radio(2, round_trip=trip, timer=trip))
     (done,), (finished,) = flown.kinds("item_delivered"), flown.kinds("item_finished")
     first_s = 1400.0 - done["t_s"]
     assert 0.0 < first_s < 400.0
-    assert finished["t_s"] == pytest.approx(6000.0 + 500.0 - first_s, abs=2e-3)  # events are written to 1 ms
-    lossy_ = mission("bent_pipe", [0.0], passes(0.02), radio=radio(2, round_trip=500.0, timer=500.0))
+    # Events are written to 1 ms.
+    assert finished["t_s"] == pytest.approx(again_s + trip - first_s - before_s, abs=2e-3)
+    lossy_ = mission("bent_pipe", [0.0], passes(0.02), radio=radio(2, round_trip=trip, timer=trip))
     asked = lossy_.kinds("item_retransmitted")[0]
-    assert 6000.0 < asked["t_s"] < 6400.0
+    assert again_s < asked["t_s"] < again_s + 400.0
     assert lossy_.kinds("contact_opened")[1]["t_s"] == 6000.0
 
 
