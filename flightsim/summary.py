@@ -51,7 +51,7 @@ def summary_lines(metrics: Mapping[str, Any], context: Mapping[str, Any]) -> lis
     if uplink:
         used = metrics["bytes"]["uplink_used"]
         share = "; no contact has time for them" if used is None else f", {100 * used:.3g} % of what contacts bring up"
-        lines.append(f"uplink: {bytes_text(uplink)} of reference pictures, prompts or weights{share}")
+        lines.append(f"uplink: {bytes_text(uplink)} of reference pictures{share}")
     failures = _counts_text(context.get("failures") or {})
     faults = _counts_text(context.get("invalid_answers") or {})
     if failures or faults:

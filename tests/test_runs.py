@@ -300,6 +300,8 @@ def test_uplinked_references_are_counted(short):
     result = fs.run(scenario, write=False)
     places = len(set(result.record.plan.place_id))
     assert result.metrics["bytes"]["uplink"] > 50_000 * places
+    (said,) = [line for line in result.summary_lines() if line.startswith("uplink: ")]
+    assert " of reference pictures, " in said
     assert fs.run(short[0], write=False, world=short[1]).metrics["bytes"]["uplink"] == 0
 
 

@@ -30,8 +30,8 @@ class Kind(StrEnum):
 
 #: Weights in a block of Q8_0 (ggml, ``QK8_0``).
 BLOCK = 32
-#: Matrices that Q8_0 leaves in float16. llama.cpp rounds what goes into an eight-bit matrix as well; it costs most before
-#: the logits (the embeddings are the output matrix too) and after the gates. Measured in docs/model.md.
+#: Matrices that Q8_0 leaves in float16. llama.cpp rounds what goes into an eight-bit matrix as well; that costs most
+#: before the logits (the embeddings are the output matrix too) and after the gates. Measured in docs/model.md.
 _FINER = ("token_embd", "ffn_down")
 _LANGUAGE, _TOWER, _PROJECTOR = "model.language_model.", "model.vision_tower.", "model.multi_modal_projector."
 
