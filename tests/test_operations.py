@@ -19,7 +19,10 @@ from flightsim.runfolder import contacts_table
 
 from .worlds import contact, mission
 
-SMALL = ["duration=2d", "evaluation.grace=0s", "stations.names=[Svalbard,Awarua]", "link.booking.passes_per_day=6"]
+SMALL = [
+    "duration=2d", "evaluation.grace=0s", "stations.names=[Svalbard,Awarua]", "link.booking.passes_per_day=6",
+    "link.use=constant", "link.with={rate: 1 Mbit/s}", "link.weather=null",
+]  # fmt: skip
 
 
 def flown(*settings):
