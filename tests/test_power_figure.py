@@ -190,6 +190,15 @@ def test_the_page_shows_the_figure_with_the_numbers_of_the_metrics():
     assert "#fdfefd" not in block
 
 
+def test_pictures_that_power_refused_are_not_laid_to_the_storage():
+    metrics = json.loads((powered_run() / "metrics.json").read_text())
+    lost = metrics["funnel"]["planned"] - metrics["funnel"]["captured"]
+    assert lost == metrics["stages"]["refused_power"] > 0
+    text = unescape((powered_run() / "report.html").read_text())
+    assert f"were taken and stored (−{lost:,}: power refused the picture)" in text
+    assert "storage was full)" not in text
+
+
 def test_a_run_without_power_has_neither_table_nor_figure():
     assert not (statistical_run() / "power.parquet").exists()
     assert "figure-power" not in (statistical_run() / "report.html").read_text()

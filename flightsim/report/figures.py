@@ -45,12 +45,17 @@ def _plane(metrics: Mapping[str, Any], days: float) -> str:
 
 _LOSSES = {
     "planned": ("pictures taken by the nominal plan", ""),
-    "captured": ("found room in storage", "storage was full"),
+    "captured": ("were taken and stored", ""),
     "processed": ("reached a decision", "were not processed in time"),
     "sent": ("were to be sent", "the policy sent nothing"),
     "delivered_in_time": ("were on the ground in time", "did not come down in time"),
     "true_positive": ("told of a true event", "told of no true event"),
 }
+
+
+def _not_stored(stages: Mapping[str, int]) -> str:
+    why = {"dropped_full": "storage was full", "refused_power": "power refused the picture"}
+    return ", or ".join(text for state, text in why.items() if stages.get(state)) or why["dropped_full"]
 
 
 def _funnel(metrics: Mapping[str, Any]) -> str:
@@ -59,6 +64,8 @@ def _funnel(metrics: Mapping[str, Any]) -> str:
     rows, before = [], None
     for name, count in steps.items():
         label, lost = _LOSSES[name]
+        if name == "captured":
+            lost = _not_stored(metrics["stages"])
         if before is not None and before > count:
             label += f" (−{before - count:,}: {lost})"
         rows.append((label, float(count), f"{count:,} · {100 * count / first:.3g} %", lost, ""))

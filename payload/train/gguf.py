@@ -25,14 +25,14 @@ class Kind(StrEnum):
     F32 = "f32"
     F16 = "f16"
     Q8_0 = "q8_0"
-    """Eight bits a weight, one scale for 32 of them; what ``_FINER`` names stays in float16."""
+    """Eight bits a weight, one scale for 32 of them, for what ``_EIGHT_BIT`` names; float16 for the others."""
 
 
 #: Weights in a block of Q8_0 (ggml, ``QK8_0``).
 BLOCK = 32
-#: Matrices that Q8_0 leaves in float16. llama.cpp rounds what goes into an eight-bit matrix as well; that costs most
-#: before the logits (the embeddings are the output matrix too) and after the gates. Measured in docs/model.md.
-_FINER = ("token_embd", "ffn_down")
+#: Matrices that Q8_0 stores in eight bits, half of a language model; the others stay in float16. llama.cpp rounds what
+#: goes into an eight-bit matrix as well, which in a model this small changes fields of verdicts: see docs/model.md.
+_EIGHT_BIT = ("ffn_gate", "ffn_up")
 _LANGUAGE, _TOWER, _PROJECTOR = "model.language_model.", "model.vision_tower.", "model.multi_modal_projector."
 
 
@@ -200,7 +200,7 @@ def _put(gguf: Any, writer: Any, name: str, values: NDArray[np.float32], kind: K
     whole = values.ndim < 2 or "position_embd" in name or "shortconv.conv" in name
     if whole or kind is Kind.F32:
         writer.add_tensor(name, np.ascontiguousarray(values, dtype=np.float32))
-    elif kind is Kind.Q8_0 and values.shape[-1] % BLOCK == 0 and not any(part in name for part in _FINER):
+    elif kind is Kind.Q8_0 and values.shape[-1] % BLOCK == 0 and any(part in name for part in _EIGHT_BIT):
         stored = gguf.GGMLQuantizationType.Q8_0
         writer.add_tensor(name, gguf.quants.quantize(values, stored), raw_dtype=stored)
     else:

@@ -121,8 +121,8 @@ Licence: Apache-2.0.
 ## What it is worth
 
 {results["n"]} questions about generated pairs of test regions, seed {results["set"]["seed"]}, half of them about an
-event that is there; llama.cpp, the shipped files (Q8_0; embeddings, second matrices of the feed-forward parts and tower
-in float16), greedy, no grammar. Micro-F1 {results["f1"]:.3f} [{interval[0]:.3f}-{interval[1]:.3f}], precision
+event that is there; llama.cpp, the shipped files (feed-forward matrices before the gates in Q8_0, the others in
+float16), greedy, no grammar. Micro-F1 {results["f1"]:.3f} [{interval[0]:.3f}-{interval[1]:.3f}], precision
 {results["precision"]:.3f}, recall {results["recall"]:.3f}, MCC {results["mcc"]:.3f}. The quality gate refused
 {results["unclassifiable"]} of them, which count as "no event" here; over those that the model was asked the F1 is
 {results["f1_answered"]:.3f}.
