@@ -208,7 +208,8 @@ def test_the_bent_pipe_of_the_references_pays_for_retransmissions():
 @pytest.mark.parametrize("class_", [1, 2])
 def test_a_scenario_with_frame_loss_runs_from_the_command_line(tmp_path, class_):
     out = tmp_path / "run"
-    options = ["link.with.frame_loss=0.05", f"spacecraft.radio.cfdp.class={class_}", "duration=12h"]
+    link = ["link.use=constant", "link.with={rate: 1 Mbit/s, frame_loss: 0.05}", "link.weather=null"]
+    options = [*link, f"spacecraft.radio.cfdp.class={class_}", "duration=12h"]
     arguments = ["run", "statistical", "--out", str(out), *[x for o in options for x in ("--set", o)]]
     done = CliRunner().invoke(cli.main, arguments, prog_name="flightsim")
     assert done.exit_code == 0, done.output

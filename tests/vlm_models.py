@@ -120,7 +120,8 @@ def _write_gguf(folder: Path) -> None:
     out.mkdir(exist_ok=True)
     for kind in (gguf.Kind.F32, gguf.Kind.Q8_0):
         gguf.write_model(folder / "base", out / f"model-{kind}.gguf", kind)
-        gguf.write_projector(folder / "base", out / f"mmproj-{kind}.gguf", kind)
+        tower = gguf.Kind.F32 if kind is gguf.Kind.F32 else gguf.Kind.F16
+        gguf.write_projector(folder / "base", out / f"mmproj-{tower}.gguf", tower)
     gguf.write_adapter(folder / "adapter", out / "adapter-f32.gguf")
 
 

@@ -204,7 +204,7 @@ def check(
     if not isinstance(settings, RadioConfig):
         raise InputError(
             f"link.weather goes with a link that has a budget; '{scenario.link.use}' has none, so a loss would change "
-            "nothing. Take link.use: vcm (or ccm, acm), or leave link.weather out."
+            "nothing. Take link.use: vcm (or ccm, acm), or say link.weather: null."
         )
     table = table_of(weather, folder)
     for station in stations:
