@@ -95,7 +95,7 @@ def main(arguments: list[str] | None = None) -> None:
     right = sum((v.status is VerdictStatus.EVENT) == one.event for v, one in zip(reference, asked, strict=True))
     print(f"reference: {owner}: {events} events, {invalid} invalid, {right} right")
     with tempfile.TemporaryDirectory() as folder:
-        for kind in ("f32", "q8_0"):
+        for kind in ("f32", "f16", "q8_0"):
             given_here = {**settings_of(given), "model": str(gguf_folder(given.model.resolve(), Path(folder), kind))}
             other, _ = verdicts_of({**given_here, "engine": "llamacpp", "gguf": kind}, asked)
             print("\n".join(compare(f"llama.cpp {kind}", reference, other)))

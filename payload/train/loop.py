@@ -121,7 +121,7 @@ def train_stage(
         optimizers.set_rate(rate)
         rng = stream(settings.seed, f"train/{stage}/{step}/{team.rank}")
         batch = batches.draw(rng, settings.batch, _KINDS[stage])
-        # The flash kernel's backward pass takes three times as long as plain products for some seventy tokens.
+        # For some seventy tokens the flash kernel's backward pass takes more than twice as long as plain products.
         with sdpa_kernel(SDPBackend.MATH), torch.autocast("cpu", torch.bfloat16, enabled=settings.bf16):
             answer, dense = answer_losses(model, head, batch, settings.size.image_tokens, settings.event_weight, null)
             loss = answer + part.dense_weight * dense
