@@ -52,9 +52,7 @@ class Downlink:
         self._exposed: dict[str, float] = {}  # by file: bytes of this transmission that are expected to be lost
         self._open: dict[str, tuple[QueuedItem, Transaction]] = {}  # files that the ground has not closed
         self._contact_end_s = -inf  # of the contact that is used, or was last
-        self._frozen: list[
-            tuple[float, Callable[[], None]]
-        ] = []  # delays that wait for a contact [s], and what follows
+        self._frozen: list[tuple[float, Callable[[], None]]] = []  # delays that stand still [s], and what follows
         self.queue = DownlinkQueue()
 
     def contact_begins(self, end_s: float) -> None:

@@ -159,9 +159,17 @@ def sun_of_date_km(days_since_j2000: ArrayLike) -> Floats:
 
 def rotate_z(vector: Floats, angle_rad: ArrayLike) -> Floats:
     """The same vectors seen in axes turned by an angle about z, shape (..., 3)."""
+    turned = np.array(vector, dtype=np.float64)
+    rotate_z_in_place(angle_rad, turned)
+    return turned
+
+
+def rotate_z_in_place(angle_rad: ArrayLike, *vectors: Floats) -> None:
+    """Replace vectors, shape (..., 3) each, by what they are in axes turned by one angle about z."""
     cos, sin = np.cos(angle_rad), np.sin(angle_rad)
-    x, y = vector[..., 0], vector[..., 1]
-    return np.stack([cos * x + sin * y, cos * y - sin * x, vector[..., 2]], axis=-1)
+    for vector in vectors:
+        x, y = vector[..., 0], vector[..., 1]
+        vector[..., 0], vector[..., 1] = cos * x + sin * y, cos * y - sin * x
 
 
 def shadow_margin_km(position_km: Floats, sun_km: Floats) -> Floats:

@@ -170,11 +170,7 @@ class Propagator:
         time = np.asarray(time_s, dtype=np.float64)
         position_km, velocity_kmps = self._teme(time)
         angle_rad, rate = self._sidereal(time)
-        # As geodesy.rotate_z, but in place and with the sines of both taken once.
-        cos, sin = np.cos(angle_rad), np.sin(angle_rad)
-        for vector in (position_km, velocity_kmps):
-            x, y = vector[..., 0], vector[..., 1]
-            vector[..., 0], vector[..., 1] = cos * x + sin * y, cos * y - sin * x
+        geodesy.rotate_z_in_place(angle_rad, position_km, velocity_kmps)
         velocity_kmps[..., 0] += rate * position_km[..., 1]
         velocity_kmps[..., 1] -= rate * position_km[..., 0]
         return position_km, velocity_kmps

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
@@ -50,19 +51,19 @@ class PictureCache:
         return {"_limit_bytes": self._limit_bytes, "_held_bytes": 0, "_held": OrderedDict()}
 
 
-class Samples:
+class Samples(ABC):
     """The part of an ImageRef that follows from ``bands``, ``bits`` and ``pixels``."""
 
     bands: tuple[str, ...]
 
     @property
+    @abstractmethod
     def bits(self) -> int:
         """Bits of a stored sample: 8 or 16. [-]"""
-        raise NotImplementedError
 
+    @abstractmethod
     def pixels(self) -> NDArray[Any]:
         """Samples, shape (bands, rows, columns), read-only, uint8 or uint16."""
-        raise NotImplementedError
 
     def reflectance(self) -> NDArray[np.float32] | None:
         """Reflectance of 16-bit pictures, NaN where all bands are 0; None for 8-bit display pictures. [-]"""
