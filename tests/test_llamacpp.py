@@ -190,8 +190,6 @@ def test_drawn_answers_repeat_with_their_seed(weights):
 @pytest.mark.skipif(not has_torch(), reason="SKIPPED LOUDLY: the extra [vlm] is absent; no parity with transformers")
 def test_the_shipped_model_says_in_llama_cpp_what_it_says_in_transformers(tmp_path):
     """Stock ``generate`` with peft, 42 questions: F32 the very same texts, Q8_0 all but a few fields."""
-    if not SHIPPED.is_dir():
-        pytest.skip("SKIPPED LOUDLY: the shipped model is not there yet; parity with transformers was not tested")
     from payload.train import gguf
 
     from .vlm_reference import Reference
