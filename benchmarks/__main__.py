@@ -21,6 +21,7 @@ NAMES = (
     "generator",
     "generated",
     "realism",
+    "cloud_gate",
     "vlm_real",
     "vlm_parity",
     "vlm_throughput",
