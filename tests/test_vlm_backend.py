@@ -243,7 +243,11 @@ def test_two_sizes_are_misregistered(clear):
         ((3, 1, 1), (3, 1, 1), "1 x 1 px; the model takes 32 to 1024 px"),
         ((3, 4000, 4000), (3, 4000, 4000), "4000 x 4000 px"),
         ((3, 64, 64), (3, 4000, 64), "4000 x 64 px"),
-        ((1, 64, 64), (1, 64, 64), "have bands B08; the model is shown B12, B08, B04 or B11, B08, B04 or"),
+        (
+            (1, 64, 64),
+            (1, 64, 64),
+            "have bands B08; the model is shown B12, B08, B04 or B11, B08, B04 or B04, B03, B02 or PAN",
+        ),
         ((1, 64, 64), (3, 64, 64), "have bands none in common"),
     ],
 )

@@ -99,7 +99,7 @@ class PairGate:
                 return str(error)
         if self._pictures.choose(_common(*images)) is not None:
             return None
-        wanted = " or ".join(", ".join(item.bands) for item in self._pictures.composites)
+        wanted = " or ".join(", ".join(dict.fromkeys(item.bands)) for item in self._pictures.composites)
         return (
             f"both pictures have bands {', '.join(_common(*images)) or 'none in common'}; the model is shown {wanted}"
         )
