@@ -154,6 +154,10 @@ class Batches:
             }
         )
 
+    def shares(self, rows: NDArray[np.int64], schema: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Share of the tile that events of these pairs and schemas take, shape (n,); 0 where there is none. [-]"""
+        return np.asarray(self._pairs.share[rows, schema])
+
     def _cells(self, rows: NDArray[np.int64], turn: int) -> NDArray[np.float32]:
         along = self._settings.size.patches // 2
         fine = along * SUB_CELLS
