@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from flightsim.domain import SCHEMA_IDS, Calibration, Verdict, VerdictStatus
 from flightsim.errors import InputError
 from flightsim.evaluation import scores
-from flightsim.evaluation.asking import Row, Told
+from flightsim.evaluation.asking import Row, Told, hidden_share
 from flightsim.evaluation.cards import Candidate, Outcome, candidates, chosen, outcome_of
 from flightsim.evaluation.controls import GRAIN, GREY, Blank, Control, altered
 from flightsim.evaluation.evaluating import evaluate
@@ -26,6 +26,7 @@ from flightsim.evaluation.worth import carried_over, fresh_calibration
 from flightsim.perceived import perceive
 from flightsim.scenario import load_scenario
 from flightsim.scenes.synthetic.biomes import region_of
+from flightsim.scenes.synthetic.sampling import sample_world
 
 from .factories import truth_of
 from .pictures import SIX, Picture, ground, pair_of
@@ -399,7 +400,85 @@ def test_controls_state_what_chance_would_get() -> None:
     assert found["context_only"]["f1"] == found["context_only"]["chance_f1"] == pytest.approx(2 / 3)
     assert found["always_yes"]["f1"] == pytest.approx(2 / 3)
     assert found["always_null"]["f1"] == 0.0
+    # All say increase and nothing is known of the true direction.
+    assert found["swapped"]["directed"] is None
     assert (found["swapped"]["direction_reversed"]["reversed"], found["swapped"]["direction_reversed"]["n"]) == (30, 30)
+
+
+def directed_rows(swapped: str) -> list[Row]:
+    """Sixty questions answered rightly, 20 about an increase and 10 about a decrease; and what is said backwards."""
+    found = []
+    for k in range(60):
+        way = "increase" if k < 20 else "decrease"
+        other = {"increase": "decrease", "decrease": "increase"}[way] if swapped == "turned" else way
+        told = Told("event", other) if k < 30 else Told("null", None)
+        found.append(
+            a_row(
+                "flood_extent", k < 30, "event" if k < 30 else "null", 0.9, controls={"swapped": told},
+                body={"direction": way} if k < 30 else None, true={"direction": way} if k < 30 else None,
+            )
+        )  # fmt: skip
+    return found
+
+
+@pytest.mark.parametrize(("swapped", "f1"), [("turned", 0.0), ("not turned", 1.0)])
+def test_swapped_pairs_are_below_chance_where_the_direction_counts_if_it_is_turned(swapped: str, f1: float) -> None:
+    rows = directed_rows(swapped)
+    pooled = scores.score(scores.table_of(rows, 0).status, scores.table_of(rows, 0).truth).pooled
+    found = scores.controls_of(rows, (Control.SWAPPED,), pooled)["swapped"]
+    assert found["f1"] == 1.0  # a change run backwards is a change
+    assert found["directed"]["f1"] == f1
+    assert scores.directed_of(rows) == {"f1": 1.0, "chance_f1": pytest.approx((20 * 20 + 10 * 10) / 60 / 30)}
+
+
+def test_the_chance_of_a_directed_answer_is_that_of_answers_dealt_out_at_random() -> None:
+    rows = directed_rows("turned")
+    draw = np.random.default_rng(0)
+    dealt = []
+    for _ in range(2000):
+        order = draw.permutation(len(rows))
+        mixed = [replace(row, verdict=rows[k].verdict) for row, k in zip(rows, order, strict=True)]
+        dealt.append(scores.directed_of(mixed)["f1"])
+    assert np.mean(dealt) == pytest.approx(scores.directed_of(rows)["chance_f1"], abs=0.01)
+
+
+def test_a_direction_that_nobody_states_gives_no_directed_score() -> None:
+    rows = directed_rows("turned")
+    silent = [replace(row, verdict=replace(row.verdict, body=None)) for row in rows]
+    assert scores.directed_of(silent) is None
+    assert scores.directed_of([replace(row, true=None) for row in rows]) is None
+
+
+def test_what_is_hidden_of_an_event_is_what_cloud_and_missing_data_hide_in_either_picture() -> None:
+    source, plan, _ = sample_world(1, 5, region="validation", cloud_fraction=0.5)
+    some = 0
+    for row in range(0, len(plan), 8):
+        pair = source.pair(row)
+        seen = [tile.image.source.picture(tile.image.row, tile.image.shot) for tile in (pair.before, pair.after)]
+        veil = np.logical_or.reduce([part for picture in seen for part in (picture.cloud, picture.no_data)])
+        half = np.zeros_like(veil)
+        half[: len(veil) // 2] = True
+        assert hidden_share(pair, half) == pytest.approx(veil[half].mean())
+        assert hidden_share(pair, veil) == (1.0 if veil.any() else None)
+        assert hidden_share(pair, ~veil) == (0.0 if not veil.all() else None)
+        some += veil.any()
+    assert some
+    assert hidden_share(pair, None) is None
+    other = Picture(np.zeros((6, *half.shape), dtype=np.uint16), SIX)
+    assert hidden_share(pair_of(other, other), half) is None  # such pictures do not know it
+
+
+def test_recall_is_told_by_what_is_hidden() -> None:
+    hidden = [0.0, 0.1, 0.11, 0.5, 0.9, 0.95, 1.0, None]
+    rows = [
+        a_row("flood_extent", True, "event" if k in (0, 2, 6) else "null", 0.5, hidden=share)
+        for k, share in enumerate(hidden)
+    ]
+    told = scores.sight_of([*rows, a_row("flood_extent", False, "event", 0.5, hidden=0.0)])
+    assert [(part["hidden"], part["n"], part["found"]) for part in told] == [
+        ([0.0, 0.1], 2, 1), ([0.1, 0.5], 2, 1), ([0.5, 0.9], 1, 0), ([0.9, 1.0], 2, 1),
+    ]  # fmt: skip
+    assert scores.sight_of([rows[-1]]) == []
 
 
 # what is shown --------------------------------------------------------------------------------------------------------

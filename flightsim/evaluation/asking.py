@@ -19,6 +19,7 @@ from ..perception import VerdictBook
 from ..protocols import PayloadBackend
 from ..runs import open_payload
 from ..scenes.synthetic.sampling import sample_world
+from ..scenes.synthetic.source import Generated
 from . import questions
 from .cards import Candidate, Shown, candidates, picture_of
 from .controls import Control, altered
@@ -145,6 +146,8 @@ class Row:
     cluster: int
     verdict: Verdict
     true: Mapping[str, Any] | None
+    hidden: float | None = None
+    """Share of the event's pixels that cloud or missing data hides in either picture; None where not known. [-]"""
     controls: Mapping[str, Told] = field(default_factory=dict)
 
 
@@ -300,8 +303,26 @@ def _row(pairs: Pairs, pick: Pick, verdict: Verdict, told: Mapping[str, Told]) -
         schema, pick.kind, event, tuple(s for s, there in zip(truth.schemas, sure, strict=True) if there),
         bool(truth.visible[pick.row]), pair.after.id, pair.after.place_id, pair.after.lat_deg, pair.after.lon_deg,
         pair.after.captured_s, None if pair.before is None else pair.before.captured_s, pairs.round, pick.row,
-        int(cluster[pick.row]), verdict, pairs.true_fields(pick.row, schema) if event else None, told,
+        int(cluster[pick.row]), verdict, pairs.true_fields(pick.row, schema) if event else None,
+        hidden_share(pair, pairs.mask(pick.row, schema)) if event else None, told,
     )  # fmt: skip
+
+
+def hidden_share(pair: TilePair, mask: NDArray[np.bool_] | None) -> float | None:
+    """Share of a mask's pixels that cloud or missing data hides in either picture of a pair of the generated world.
+
+    None for pairs of other sources, which do not know it, and without a mask. [-]
+    """
+    images = [None if tile is None else tile.image for tile in (pair.before, pair.after)]
+    if mask is None or not mask.any():
+        return None
+    hidden = np.zeros(mask.shape, dtype=np.bool_)
+    for image in images:
+        if not isinstance(image, Generated):
+            return None
+        seen = image.source.picture(image.row, image.shot)
+        hidden |= seen.cloud | seen.no_data
+    return float(hidden[mask].mean())
 
 
 def _candidate(row: Row) -> Candidate:

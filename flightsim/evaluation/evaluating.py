@@ -23,7 +23,7 @@ from ..scenario.models import Scenario
 from ..scenes.synthetic import source as world
 from ..scoring import score
 from . import questions, scores
-from .asking import Clock, Eye, How, Pairs, Part, Row, ask, ask_round, release
+from .asking import Clock, Eye, How, Pairs, Part, Row, ask, ask_round, hidden_share, release
 from .cards import Candidate, Outcome, Shown, chosen, picture_of
 from .controls import Control
 from .fields import fields_of_mask
@@ -221,7 +221,7 @@ def _with_masks(part: Part, found: GatheredPairs) -> Part:
         if not row.event:
             continue
         mask = _mask(found, row)
-        rows[k] = replace(row, true=_true_fields(found, row, mask))
+        rows[k] = replace(row, true=_true_fields(found, row, mask), hidden=hidden_share(found.pair(row.row), mask))
         if k in shown and mask is not None:
             again = picture_of(found.pair(row.row), mask)
             if again is not None:
@@ -285,6 +285,8 @@ def _results(
         "unclassifiable_answers": scores.faults_of(rows, VerdictStatus.UNCLASSIFIABLE),
         "payload_failures": [why for part in parts for why in part.failures],
         "fields": scores.fields_of(rows),
+        "directed": scores.directed_of(rows),
+        "sight": scores.sight_of(rows),
         "calibration": worth_of(table, calibration),
         "controls": scores.controls_of(rows, how.controls, score(table.status, table.truth).pooled),
         "latency_s": _latency(parts, payload),

@@ -35,7 +35,7 @@ def answer_of(row: Row) -> dict[str, Any]:
         "round": row.round, "row": row.row, "cluster": row.cluster, "schema": row.schema, "kind": str(row.kind),
         "label": row.event, "shown": list(row.shown), "visible": row.visible, "status": str(verdict.status),
         "confidence": verdict.confidence, "body": plain(verdict.body), "reason": verdict.reason,
-        "tokens": verdict.tokens, "produced_by": verdict.produced_by, "true": plain(row.true),
+        "tokens": verdict.tokens, "produced_by": verdict.produced_by, "true": plain(row.true), "hidden": row.hidden,
         "controls": {name: told.status for name, told in row.controls.items()},
     }  # fmt: skip
 
@@ -64,7 +64,14 @@ def lines_of(results: Mapping[str, Any]) -> list[str]:
     lines += [_line("all schemas", results), ""]
     if results["unclassifiable"] + results["invalid"]:
         lines.append(f"F1 over the answered questions alone: {share(results['f1_answered'])}")
-    lines += _faults(results) + _field_lines(results) + _calibration(results) + _controls(results) + _latency(results)
+    lines += (
+        _faults(results)
+        + _field_lines(results)
+        + _sight(results)
+        + _calibration(results)
+        + _controls(results)
+        + _latency(results)
+    )
     lines += [f"note: {note}" for note in (*about["notes"], *payload["notes"])]
     if payload["calibration_note"]:
         lines.append(f"note: {payload['calibration_note']}")
@@ -126,6 +133,15 @@ def _field_lines(results: Mapping[str, Any]) -> list[str]:
     return [f"fields right, of {max(p['n'] for p in table.values())} true positives: {', '.join(told)}"] if told else []
 
 
+def _sight(results: Mapping[str, Any]) -> list[str]:
+    told = [
+        f"{percent(part['hidden'][0])} to {percent(part['hidden'][1])} hidden "
+        f"{share(part['recall'], part['ci95'])} of {part['n']}"
+        for part in results["sight"]
+    ]
+    return [f"recall by what cloud or missing data hides of the event: {', '.join(told)}"] if told else []
+
+
 def _calibration(results: Mapping[str, Any]) -> list[str]:
     worth = results["calibration"]
     if not worth["stated"]["n"]:
@@ -139,12 +155,19 @@ def _calibration(results: Mapping[str, Any]) -> list[str]:
 
 def _controls(results: Mapping[str, Any]) -> list[str]:
     controls = results["controls"]
-    lines = ["", f"{'control':14s} {'n':>5s} {'none':>5s} {'says yes':>8s} {'F1':>5s} {'chance':>6s} {'MCC':>6s}"]
+    head = f"{'control':14s} {'n':>5s} {'none':>5s} {'says yes':>8s} {'F1':>5s} {'chance':>6s} {'MCC':>6s}"
+    lines = ["", f"{head} {'F1 dir.':>7s} {'chance':>6s}"]
     for name, part in controls.items():
         said = f"{percent(part['said_yes']):>8s} {share(part['f1']):>5s} {share(part['chance_f1']):>6s}"
+        directed = part.get("directed") or {"f1": None, "chance_f1": None}
         lines.append(
-            f"{name.replace('_', ' '):14s} {part['n']:5d} {part['no_answer']:5d} {said} {share(part['mcc']):>6s}  "
-            f"{part['what']}"
+            f"{name.replace('_', ' '):14s} {part['n']:5d} {part['no_answer']:5d} {said} {share(part['mcc']):>6s} "
+            f"{share(directed['f1']):>7s} {share(directed['chance_f1']):>6s}  {part['what']}"
+        )
+    if results["directed"] is not None:
+        lines.append(
+            "F1 dir.: only an event in the right direction counts; as asked "
+            f"{share(results['directed']['f1'])}, by chance {share(results['directed']['chance_f1'])}"
         )
     turned = controls.get("swapped", {}).get("direction_reversed", {"n": 0})
     if turned["n"]:

@@ -44,6 +44,7 @@ def render(found: Evaluation) -> str:
         markup.section("By schema", _schemas(results), name="schemas"),
         markup.section("What was taken for what", _confusion(results), name="confusion"),
         markup.section("Where the answers put it", _fields(results), name="fields"),
+        markup.section("How much of the misses is the sky's", _sight(results), name="sight"),
         markup.section("How far a stated probability can be trusted", _calibration(results), name="calibration"),
         markup.section("Controls: the same questions without the answer", _controls(results), name="controls"),
         markup.section("Pictures, mistakes first", gallery(found), name="pictures"),
@@ -79,8 +80,9 @@ def _header(results: Mapping[str, Any]) -> str:
     owner = results["payload"]["owner"]
     by = f" Answers by {owner}." if owner else ""
     links = (
-        ("schemas", "By schema"), ("confusion", "Confusion"), ("fields", "Fields"), ("calibration", "Calibration"),
-        ("controls", "Controls"), ("pictures", "Pictures"), ("times", "Time"), ("provenance", "Provenance"),
+        ("schemas", "By schema"), ("confusion", "Confusion"), ("fields", "Fields"), ("sight", "Sight"),
+        ("calibration", "Calibration"), ("controls", "Controls"), ("pictures", "Pictures"),
+        ("times", "Time"), ("provenance", "Provenance"),
     )  # fmt: skip
     nav = " ".join(f"<a href='#{name}'>{text}</a>" for name, text in links)
     return (
@@ -231,6 +233,23 @@ def _fields(results: Mapping[str, Any]) -> str:
     )  # fmt: skip
 
 
+def _sight(results: Mapping[str, Any]) -> str:
+    if not results["sight"]:
+        return markup.paragraph("Nobody knows what is hidden in these pictures.")
+    rows = [
+        [f"{100 * part['hidden'][0]:.0f} to {100 * part['hidden'][1]:.0f} %", f"{part['n']:,}",
+         f"{part['n'] - part['found']:,}", percent(part["recall"], part["ci95"])]
+        for part in results["sight"]
+    ]  # fmt: skip
+    return (
+        markup.table(("hidden of the event", "events", "missed", "recall"), rows)
+        + markup.paragraph(
+            "What cloud or missing data hides has happened all the same, and counts as missed above.", "note"
+        )
+        + markup.source(f"{RESULTS}: sight")
+    )
+
+
 def _calibration(results: Mapping[str, Any]) -> str:
     worth = results["calibration"]
     if not worth["stated"]["n"]:
@@ -275,13 +294,16 @@ def _controls(results: Mapping[str, Any]) -> str:
     said = percent((results["tp"] + results["fp"]) / results["n"])
     nobody = f"{results['unclassifiable'] + results['invalid']:,}"
     rows = [
-        ["as asked", "the real pair", f"{results['n']:,}", nobody, said, _two(results["f1"]), "", _two(results["mcc"])]
-    ]
+        [
+            "as asked", "the real pair", f"{results['n']:,}", nobody, said, _two(results["f1"]), "",
+            _two(results["mcc"]), *_directed(results["directed"]),
+        ]
+    ]  # fmt: skip
     rows += [
         [
             words_of(name), part["what"], f"{part['n']:,}", f"{part['no_answer']:,}",
             percent(part["said_yes"]), _two(part["f1"]), _two(part["chance_f1"]),
-            _two(part["mcc"]) if part["mcc"] is not None else "all alike",
+            _two(part["mcc"]) if part["mcc"] is not None else "all alike", *_directed(part.get("directed")),
         ]
         for name, part in controls.items()
     ]  # fmt: skip
@@ -289,7 +311,8 @@ def _controls(results: Mapping[str, Any]) -> str:
         "A payload that looks at the pictures falls towards chance when they do not hold the answer. Chance is what "
         "drawn answers get that say yes as often. Where the old picture is real it tells something by itself (a flood "
         "needs water near, a fire that burns will go out), and so much is left. Swapped pairs are no chance level: a "
-        "change run backwards is a change, and a payload that sees it should say so and turn its direction round."
+        "change run backwards is a change, and a payload that sees it should say so and turn its direction round. "
+        "Where the direction has to be right as well, such a payload is not above chance."
     )
     turned = controls.get("swapped", {}).get("direction_reversed", {"n": 0})
     if turned["n"]:
@@ -299,12 +322,17 @@ def _controls(results: Mapping[str, Any]) -> str:
         )
     if "swapped" not in controls:
         text += " This evaluation was made without --controls, so only the answers that need no eye stand here."
-    head = ("control", "what the payload is shown", "questions", "no answer", "says yes", "F1", "F1 by chance", "MCC")
+    head = ("control", "what the payload is shown", "questions", "no answer", "says yes", "F1", "F1 by chance", "MCC",
+            "F1 with direction", "by chance")  # fmt: skip
     return (
         markup.table(head, rows, text_columns=2)
         + markup.paragraph(text, "note")
         + markup.source(f"{RESULTS}: controls")
     )
+
+
+def _directed(part: Mapping[str, Any] | None) -> tuple[str, str]:
+    return ("-", "-") if part is None else (_two(part["f1"]), _two(part["chance_f1"]))
 
 
 # -------------------------------------------------------------------- the end

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from ..domain import SCHEMA_IDS, TruthTable, VerdictStatus
 from ..recorder import STATUSES
 from ..resampling import MIN_POSITIVE_CLUSTERS, RESAMPLES, Interval, bootstrap, cluster_sums
 from ..scoring import Counts, Score, score, wilson
-from .asking import Row
+from .asking import Row, Told
 from .controls import TEXTS, Control
 from .fields import field_table
 from .questions import Kind
@@ -238,6 +239,30 @@ def fields_of(rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
+#: Bounds of the shares of an event that may be hidden: in the open, partly, mostly, out of sight. [-]
+_HIDDEN = (0.0, 0.1, 0.5, 0.9, 1.0)
+
+
+def sight_of(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Recall by how much of an event cloud or missing data hides; empty where nobody knows.
+
+    What cannot be seen happened all the same and counts as missed: this says how much of the misses is the sky's.
+    """
+    known = [row for row in rows if row.event and row.hidden is not None]
+    if not known:
+        return []
+    hidden = np.array([row.hidden for row in known], dtype=float)
+    told = np.array([row.verdict.status is VerdictStatus.EVENT for row in known])
+    part_of = np.digitize(hidden, _HIDDEN[1:-1], right=True)
+    found = []
+    for number, bounds in enumerate(pairwise(_HIDDEN)):
+        n, seen = int((part_of == number).sum()), int(told[part_of == number].sum())
+        found.append(
+            {"hidden": list(bounds), "n": n, "found": seen, "recall": _share(seen, n), "ci95": _wilson(seen, n)}
+        )
+    return found
+
+
 def controls_of(rows: Sequence[Row], wanted: Sequence[Control], pooled: Score) -> dict[str, Any]:
     """Scores under each control, with what chance gets that says yes as often, and the answers that need no eye."""
     found = {}
@@ -261,6 +286,7 @@ def _control(control: Control, rows: Sequence[Row]) -> dict[str, Any]:
         str(status): other[status] for status in (VerdictStatus.UNCLASSIFIABLE, VerdictStatus.INVALID)
     }  # fmt: skip
     values["no_answer"] = other[VerdictStatus.UNCLASSIFIABLE] + other[VerdictStatus.INVALID]
+    values["directed"] = _directed(rows, [_direction(row.controls[control]) for row in rows])
     if control is Control.SWAPPED:
         values["direction_reversed"] = _reversed(rows)
     return values
@@ -277,6 +303,40 @@ def _ratios(name: str, counts: Counts) -> dict[str, Any]:
     }  # fmt: skip
 
 
+#: Stands for an event whose direction nobody stated.
+_UNTOLD = ""
+
+
+def _direction(told: Told) -> str | None:
+    return (told.direction or _UNTOLD) if told.status == VerdictStatus.EVENT else None
+
+
+def directed_of(rows: Sequence[Row]) -> dict[str, float | None] | None:
+    """F1 of the answers as they were asked for, where only an event in the right direction counts as found."""
+    said = [
+        (row.verdict.body or {}).get("direction") or _UNTOLD if row.verdict.status is VerdictStatus.EVENT else None
+        for row in rows
+    ]
+    return _directed(rows, said)
+
+
+def _directed(rows: Sequence[Row], said: Sequence[str | None]) -> dict[str, float | None] | None:
+    """F1 of events with their direction, and that of the same answers dealt out at random; None without directions.
+
+    ``said`` has the direction of each answer, None for one that sees no event. As with F1 of spans in text, an event in
+    the wrong direction is both a false alarm and a miss.
+    """
+    true = [(row.true or {}).get("direction") or _UNTOLD if row.event else None for row in rows]
+    if _UNTOLD in said or _UNTOLD in true or not any(true):
+        return None
+    told, there = Counter(said), Counter(true)
+    answers = sum(n for way, n in told.items() if way is not None)
+    events = sum(n for way, n in there.items() if way is not None)
+    right = sum(mine is not None and mine == way for mine, way in zip(said, true, strict=True))
+    by_chance = sum(told[way] * there[way] for way in there if way is not None) / len(rows)
+    return {"f1": 2 * right / (answers + events), "chance_f1": 2 * by_chance / (answers + events)}
+
+
 def _reversed(rows: Sequence[Row]) -> dict[str, Any]:
     """How often the direction turned round with the pictures, where an event was seen both ways."""
     both = [
@@ -291,4 +351,14 @@ def _reversed(rows: Sequence[Row]) -> dict[str, Any]:
             "ci95": _wilson(sum(both), len(both))}  # fmt: skip
 
 
-__all__ = ["Table", "auc", "confusion_of", "controls_of", "faults_of", "fields_of", "scores_of", "table_of"]
+__all__ = [
+    "Table",
+    "auc",
+    "confusion_of",
+    "controls_of",
+    "directed_of",
+    "faults_of",
+    "fields_of",
+    "scores_of",
+    "table_of",
+]
