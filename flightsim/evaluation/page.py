@@ -312,7 +312,8 @@ def _controls(results: Mapping[str, Any]) -> str:
         "drawn answers get that say yes as often. Where the old picture is real it tells something by itself (a flood "
         "needs water near, a fire that burns will go out), and so much is left. Swapped pairs are no chance level: a "
         "change run backwards is a change, and a payload that sees it should say so and turn its direction round. "
-        "Where the direction has to be right as well, such a payload is not above chance."
+        "Where the direction has to be right as well (else it is a false alarm and a miss), such a payload is not "
+        "above chance."
     )
     turned = controls.get("swapped", {}).get("direction_reversed", {"n": 0})
     if turned["n"]:
