@@ -632,6 +632,15 @@ def test_a_scenario_is_scored_as_perceive_scores_it() -> None:
         assert part["tp"] == other["per_schema"][schema]["tp"]
     assert found.results["n"] == other["n"]
     assert any(row.true for row in found.rows if row.event)
+    assert found.results["sight"] == []  # nobody knows what is hidden in an archive
+
+
+def test_what_is_hidden_is_known_of_a_flight_over_the_generated_world() -> None:
+    scenario = load_scenario("weak-eye", ["duration=6h", "targets.clouds.mean_fraction=0.5"])
+    results = evaluate("perfect_eye", asked=scenario, jobs=1).results
+    assert sum(part["n"] for part in results["sight"]) == results["positives"] > 0
+    assert sum(part["n"] for part in results["sight"][1:]) > 0
+    assert sum(part["found"] for part in results["sight"]) == results["tp"]
 
 
 def test_parquet_pairs_are_scored(tmp_path: Path) -> None:
