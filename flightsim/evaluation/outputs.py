@@ -64,14 +64,8 @@ def lines_of(results: Mapping[str, Any]) -> list[str]:
     lines += [_line("all schemas", results), ""]
     if results["unclassifiable"] + results["invalid"]:
         lines.append(f"F1 over the answered questions alone: {share(results['f1_answered'])}")
-    lines += (
-        _faults(results)
-        + _field_lines(results)
-        + _sight(results)
-        + _calibration(results)
-        + _controls(results)
-        + _latency(results)
-    )
+    for part in (_faults, _field_lines, _sight, _calibration, _controls, _latency):
+        lines += part(results)
     lines += [f"note: {note}" for note in (*about["notes"], *payload["notes"])]
     if payload["calibration_note"]:
         lines.append(f"note: {payload['calibration_note']}")

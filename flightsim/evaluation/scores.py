@@ -352,13 +352,6 @@ def _reversed(rows: Sequence[Row]) -> dict[str, Any]:
 
 
 __all__ = [
-    "Table",
-    "auc",
-    "confusion_of",
-    "controls_of",
-    "directed_of",
-    "faults_of",
-    "fields_of",
-    "scores_of",
+    "Table", "auc", "confusion_of", "controls_of", "directed_of", "faults_of", "fields_of", "scores_of", "sight_of",
     "table_of",
-]
+]  # fmt: skip
