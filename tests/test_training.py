@@ -205,6 +205,29 @@ def test_negatives_come_from_blocks_where_the_event_happens(made: Any, pairs: Pa
     assert {(pairs.block[row], k) for row, k in zip(rows, schema, strict=True)} <= happens
 
 
+@pytest.mark.parametrize("evenness", [0.0, 0.5, 1.0])
+def test_blocks_are_asked_about_as_evenly_as_the_settings_say(made: Any, pairs: Pairs, evenness: float) -> None:
+    from payload.train.batches import Batches
+
+    _, settings, tokenizer = made
+    one = {schema: float(schema == "flood_extent") for schema in SCHEMA_IDS}
+    asked = settings.model_copy(update={"evenness": evenness, "positive_share": 1.0, "schema_weights": one})
+    rows, schema = Batches(pairs, asked, load_profile("flightsim"), tokenizer).questions(np.random.default_rng(3), 8000)
+    column = SCHEMA_IDS.index("flood_extent")
+    assert (schema == column).all()
+    there = np.flatnonzero(pairs.positive[:, column])
+    blocks, many = np.unique(pairs.block[there], return_counts=True)
+    assert many.max() > many.min()  # else every evenness is the same
+    wanted = many ** (1.0 - evenness)
+    shown, drawn = np.unique(pairs.block[rows], return_counts=True)
+    assert shown.tolist() == blocks.tolist()
+    assert drawn / 8000 == pytest.approx(wanted / wanted.sum(), abs=0.025)
+    # Within a block no pair comes before another.
+    largest = there[pairs.block[there] == blocks[many.argmax()]]
+    each = np.array([np.count_nonzero(rows == row) for row in largest]) / np.isin(rows, largest).sum()
+    assert each == pytest.approx(1 / len(largest), abs=0.06)
+
+
 def test_composites_are_drawn_as_often_as_the_settings_say(made: Any) -> None:
     batches, settings, _ = made
     drawn = np.bincount(batches.composites(np.random.default_rng(0), 4000), minlength=4) / 4000

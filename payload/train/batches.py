@@ -46,6 +46,28 @@ class Batch:
     cells: NDArray[np.float32]
 
 
+@dataclass(frozen=True)
+class Pool:
+    """Rows to draw from, and the chances of each and all before it."""
+
+    rows: NDArray[np.int64]
+    upto: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, rows: NDArray[np.int64], block: NDArray[np.int32], evenness: float) -> Pool:
+        """Some rows, each drawn with a chance of the power ``-evenness`` of how many of them its block has."""
+        _, group, count = np.unique(block[rows], return_inverse=True, return_counts=True)
+        upto = np.cumsum(count[group] ** -float(evenness))
+        return cls(rows, upto / upto[-1] if len(rows) else upto)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def at(self, where: float) -> int:
+        """The row at a place from 0 to 1."""
+        return int(self.rows[np.searchsorted(self.upto, where, side="right")])
+
+
 class Batches:
     """Draws questions about pairs; everything follows from the generators that are handed in."""
 
@@ -68,13 +90,16 @@ class Batches:
             negative = labelled[:, k] & ~positive[:, k]
             near = np.isin(pairs.block, pairs.block[positive[:, k]])
             kinds = (positive[:, k], negative & others, negative & ~others)
-            self._lists.append([(np.flatnonzero(kind & near), np.flatnonzero(kind)) for kind in kinds])
+            self._lists.append([(self._pool(kind & near), self._pool(kind)) for kind in kinds])
         # A schema that has no pair of a kind is not asked for at all: its answers would be a giveaway.
         weights = np.array([settings.weight_of(schema) for schema in SCHEMA_IDS], dtype=float)
-        weights *= [all(len(rows) for _, rows in kinds) for kinds in self._lists]
+        weights *= [all(len(anywhere) for _, anywhere in kinds) for kinds in self._lists]
         if not weights.any():
             raise ValueError("no schema has both events and quiet pairs among the training pairs")
         self._weights = weights / weights.sum()
+
+    def _pool(self, wanted: NDArray[np.bool_]) -> Pool:
+        return Pool.of(np.flatnonzero(wanted), self._pairs.block, self._settings.evenness)
 
     def _encode(self, text: str) -> list[int]:
         return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
@@ -91,8 +116,7 @@ class Batches:
         rows = np.empty(count, dtype=np.int64)
         for i, (k, j) in enumerate(zip(schema, kind, strict=True)):
             close, anywhere = self._lists[k][j]
-            pool = close if near[i] and len(close) else anywhere
-            rows[i] = pool[int(where[i] * len(pool))]
+            rows[i] = (close if near[i] and len(close) else anywhere).at(float(where[i]))
         return rows, schema
 
     def draw(self, rng: np.random.Generator, count: int, kind: Kind) -> Batch:

@@ -81,6 +81,9 @@ class TrainSettings(PluginConfig):
     near_share: Share = 0.5
     """Share of the negatives from blocks of land where the event that is asked about happens elsewhere, so that the
     kind of place alone tells little. [-]"""
+    evenness: Share = 0.0
+    """0: every pair is asked about as often as any other of its kind; 1: every block of land is, however many pairs of
+    the kind it has. An event that many tiles of a block show is the easier one to tell. [-]"""
     composite_shares: Mapping[str, Share] = Field(
         default_factory=lambda: {
             "swir nir red": 0.7, "swir1 nir red": 0.05, "red green blue": 0.15, "grey": 0.1,
