@@ -194,7 +194,8 @@ def make_pairs(
 
     jobs = (delayed(make_shard)(folder, region, seed, number, blocks) for number in range(shards))
     total = 0
-    for done, count in enumerate(Parallel(n_jobs=processes, return_as="generator")(jobs), 1):
+    # One at a time: shards that are there already would have joblib hand out many together, to one process.
+    for done, count in enumerate(Parallel(n_jobs=processes, return_as="generator", batch_size=1)(jobs), 1):
         total += count
         if told is not None:
             told(done)
