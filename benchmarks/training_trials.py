@@ -31,12 +31,12 @@ _VALIDATION_SHARDS, _ASKED, _AT_ONCE = 8, 4_000, 50
 #: Share of a tile below which an event counts as small. [-]
 _SMALL = 0.03
 
-#: What differs in the base's settings.
+#: What differs in the settings; those of the base as far as they are named.
 TRIALS: Mapping[str, Mapping[str, Any]] = {
     "as it is": {},
-    "no map": {"dense_weight": 0.0},
-    "map of twice the weight": {"dense_weight": 2.0},
-    "AdamW for the matrices": {"optimizer": "adamw"},
+    "no map": {"base": {"dense_weight": 0.0}},
+    "AdamW for the matrices": {"base": {"optimizer": "adamw"}},
+    "pairs asked about alike, not blocks": {"evenness": 0.0},
 }
 
 
@@ -53,8 +53,9 @@ class Judged:
 
 def settings_of(name: str, samples: int) -> TrainSettings:
     """Settings of a trial: the shipped ones, fewer questions, one process."""
-    base = TrainSettings().base.model_dump() | {"samples": samples} | dict(TRIALS[name])
-    return TrainSettings(processes=1, seed=SEED, base=StageSettings.model_validate(base))
+    changed = dict(TRIALS[name])
+    base = TrainSettings().base.model_dump() | {"samples": samples} | changed.pop("base", {})
+    return TrainSettings(processes=1, seed=SEED, base=StageSettings.model_validate(base), **changed)
 
 
 def trial(name: str, folder: Path, shards: int, samples: int, asked: int = _ASKED) -> Judged:
@@ -71,17 +72,16 @@ def trial(name: str, folder: Path, shards: int, samples: int, asked: int = _ASKE
     profile = load_profile("flightsim")
     tokenizer = build_tokenizer(tuple(item.name for item in profile.pictures.composites))
 
-    def batches(region: str, count: int) -> Batches:
-        return Batches(load_pairs(folder, region, settings.seed, count), settings, profile, tokenizer)
+    def batches(region: str, count: int, settings: TrainSettings) -> Batches:
+        return Batches(load_pairs(folder, region, SEED, count), settings, profile, tokenizer)
 
     torch.manual_seed(settings.seed)
     model, head = build_model(settings.size, len(tokenizer)), dense_head(settings.size.text_width)
     with tempfile.TemporaryDirectory() as work:
-        train_stage(
-            "base", model, head, batches("train", shards), tokenizer, settings, Path(work) / "base.safetensors", Crew(),
-            lambda progress: None,
-        )  # fmt: skip
-    return judged(name, model, batches("validation", _VALIDATION_SHARDS), tokenizer, asked)
+        asks, checkpoint = batches("train", shards, settings), Path(work) / "base.safetensors"
+        train_stage("base", model, head, asks, tokenizer, settings, checkpoint, Crew(), lambda progress: None)
+    # The same questions for all, whatever they were trained on.
+    return judged(name, model, batches("validation", _VALIDATION_SHARDS, TrainSettings()), tokenizer, asked)
 
 
 def judged(name: str, model: Any, batches: Batches, tokenizer: Any, asked: int) -> Judged:

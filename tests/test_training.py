@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from flightsim.domain import SCHEMA_IDS, VerdictStatus
+from flightsim.rng import stream
 from flightsim.scenes.synthetic import truth
 from flightsim.scenes.synthetic.sampling import sample_world
 from payload.tasks import change
@@ -40,14 +41,16 @@ def pairs(folder: Path) -> Pairs:
 
 def test_stored_pairs_are_those_of_the_world_with_their_true_fields(pairs: Pairs) -> None:
     source, plan, table = sample_world(BLOCKS, 5 * 100_003, region="train", prevalence=PREVALENCE, cloud_fraction=CLOUD)
-    kept = 0
-    for row in range(len(plan)):
-        positive = table.changed[row] & table.labelled[row]
-        if source.hidden_fraction(row) > training_pairs.MOST_HIDDEN or not positive.any():
-            continue
-        # Pairs with an event are all kept, in order; quiet ones in between are not.
-        while not pairs.positive[kept].any():
-            kept += 1
+    events = table.changed & table.labelled
+    seen = np.array([source.hidden_fraction(row) for row in range(len(plan))]) <= training_pairs.MOST_HIDDEN
+    luck = stream(5, "train/quiet/train/0").random(len(plan))
+    rows = np.flatnonzero(training_pairs._kept(events, plan.area, seen, luck))
+    assert len(rows) == len(pairs)
+    with_events = np.flatnonzero(events[rows].any(axis=1))
+    assert len(with_events) > 20
+    for kept in with_events:
+        row, positive = int(rows[kept]), events[rows[kept]]
+        np.testing.assert_array_equal(pairs.positive[kept], positive)
         for k in np.flatnonzero(positive):
             fields = source.true_fields(row, SCHEMA_IDS[k])
             assert fields is not None
@@ -63,8 +66,25 @@ def test_stored_pairs_are_those_of_the_world_with_their_true_fields(pairs: Pairs
         stored = 0.8 * (pairs.look(np.array([kept]))[0, 1].astype(float) / 255.0) ** 2
         # Half a step of the square root, which is widest at full scale.
         np.testing.assert_allclose(stored, np.clip(np.nan_to_num(reflectance), 0, 0.8), atol=0.8 / 255.0)
-        kept += 1
-    assert kept > 30
+
+
+def test_a_block_gives_a_few_tiles_of_each_event_and_some_quiet_ones() -> None:
+    rng = np.random.default_rng(0)
+    area = np.repeat(np.arange(12), 64)
+    positive = rng.random((len(area), 7)) < rng.choice([0.0, 0.02, 0.5], (12, 7))[area]
+    seen, luck = rng.random(len(area)) < 0.8, rng.random(len(area))
+    kept = training_pairs._kept(positive, area, seen, luck)
+    assert not kept[~seen].any()
+    quiet = seen & ~positive.any(axis=1)
+    np.testing.assert_array_equal(kept[quiet], luck[quiet] < training_pairs.QUIET_SHARE)
+    there = np.array([np.bincount(area[(seen & events)], minlength=12) for events in positive.T])
+    got = np.array([np.bincount(area[(kept & events)], minlength=12) for events in positive.T])
+    most = training_pairs.MOST_TILES
+    assert (there > most).any()
+    assert ((there > 0) & (there < most)).any()
+    # Nothing that a block shows is missing; a tile may show several events, so of one there can be more.
+    assert (got >= np.minimum(there, most)).all()
+    assert kept[seen & positive.any(axis=1)].sum() <= np.minimum(there, most).sum()
 
 
 def test_masks_and_shares_of_stored_pairs_agree(pairs: Pairs) -> None:
@@ -226,6 +246,30 @@ def test_blocks_are_asked_about_as_evenly_as_the_settings_say(made: Any, pairs: 
     largest = there[pairs.block[there] == blocks[many.argmax()]]
     each = np.array([np.count_nonzero(rows == row) for row in largest]) / np.isin(rows, largest).sum()
     assert each == pytest.approx(1 / len(largest), abs=0.06)
+
+
+@pytest.mark.parametrize("kind", ["words", "json"])
+def test_a_blank_picture_is_no_event(made: Any, pairs: Pairs, kind: Any) -> None:
+    from payload.train.batches import Batches
+
+    _, settings, tokenizer = made
+    all_blank = settings.model_copy(update={"blank_share": 1.0, "positive_share": 1.0})
+    batch = Batches(pairs, all_blank, load_profile("flightsim"), tokenizer).draw(np.random.default_rng(4), 64, kind)
+    null = {"words": "No.", "json": "null"}[kind]
+    told = {tokenizer.decode(row[row >= 0], skip_special_tokens=True) for row in batch.targets}
+    assert told == {null}
+    assert not batch.cells.any()
+    # A band of a blank varies by its grain alone, over the whole picture; the other picture is a real one.
+    pictures = batch.patches.reshape(64, 2, -1, 3)
+    spread = np.ptp(np.percentile(pictures, (10, 90), axis=2), axis=0).mean(axis=-1)
+    assert (spread.min(axis=1) < spread.max(axis=1)).all()
+    which = spread.argmin(axis=1)
+    assert 0.2 < which.mean() < 0.8
+    some = Batches(pairs, settings.model_copy(update={"blank_share": 0.25, "positive_share": 1.0}),
+                   load_profile("flightsim"), tokenizer)  # fmt: skip
+    drawn = some.draw(np.random.default_rng(5), 800, kind)
+    quiet = [tokenizer.decode(row[row >= 0], skip_special_tokens=True) == null for row in drawn.targets]
+    assert np.mean(quiet) == pytest.approx(0.25, abs=0.05)
 
 
 def test_composites_are_drawn_as_often_as_the_settings_say(made: Any) -> None:

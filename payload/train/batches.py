@@ -122,7 +122,8 @@ class Batches:
     def draw(self, rng: np.random.Generator, count: int, kind: Kind) -> Batch:
         """An augmented batch."""
         rows, schema = self.questions(rng, count)
-        return self.batch(rows, schema, self.composites(rng, count), kind, rng)
+        blank = rng.random(count) < self._settings.blank_share
+        return self.batch(rows, schema, self.composites(rng, count), kind, rng, blank)
 
     def composites(self, rng: np.random.Generator, count: int) -> NDArray[np.int64]:
         """Numbers of composites, shape (count,), drawn as the settings say."""
@@ -135,14 +136,20 @@ class Batches:
         composite: NDArray[np.int64],
         kind: Kind,
         rng: np.random.Generator | None = None,
+        blank: NDArray[np.bool_] | None = None,
     ) -> Batch:
         """A batch of given questions; turned, mirrored and unevenly lit where a generator is given.
 
-        ``composite`` holds numbers of the profile's composites, shape (n,).
+        ``composite`` holds numbers of the profile's composites, shape (n,). With a generator, one picture of each
+        ``blank`` question (n,) is made to show nothing, and the answer is that there is no event.
         """
         turn = int(rng.integers(8)) if rng is not None else 0
+        quiet = np.zeros(len(rows), dtype=np.bool_) if blank is None or rng is None else blank
         shown = np.empty((len(rows), 2, 3, *self._pairs.pictures[0].shape[-2:]), dtype=np.float32)
         codes = self._pairs.look(rows)
+        if rng is not None:
+            for row in np.flatnonzero(quiet):
+                codes[row, rng.integers(2)] = _blank(rng, codes.shape[2:])
         for number, item in enumerate(self._composites):
             some = np.flatnonzero(composite == number)
             if len(some):
@@ -151,9 +158,15 @@ class Batches:
         size = self._settings.size
         both = np.moveaxis(shown, 2, -1).reshape(2 * len(rows), *shown.shape[-2:], 3)
         both = _at_side(both, size.side_px)
-        texts = [self._answer(int(row), int(k), turn, kind) for row, k in zip(rows, schema, strict=True)]
+        shows = self._pairs.positive[rows, schema] & ~quiet
+        texts = [
+            self._answer(int(row), int(k), turn, kind, bool(event))
+            for row, k, event in zip(rows, schema, shows, strict=True)
+        ]
         ids, targets = self._tokens(schema, composite, texts)
-        return Batch(ids, patches(both, size.patch_px), targets, self._cells(rows, turn))
+        cells = self._cells(rows, turn)
+        cells[quiet] = 0.0
+        return Batch(ids, patches(both, size.patch_px), targets, cells)
 
     def _tokens(
         self, schema: NDArray[np.int64], composite: NDArray[np.int64], texts: list[str]
@@ -161,8 +174,8 @@ class Batches:
         prompts = [self._prompts[item][k] for item, k in zip(composite, schema, strict=True)]
         return padded([(prompt, [*self._encode(text), END]) for prompt, text in zip(prompts, texts, strict=True)])
 
-    def _answer(self, row: int, schema: int, turn: int, kind: Kind) -> str:
-        body = self.body(row, schema, turn) if self._pairs.positive[row, schema] else None
+    def _answer(self, row: int, schema: int, turn: int, kind: Kind, event: bool) -> str:
+        body = self.body(row, schema, turn) if event else None
         return change.answer_text(body) if kind == "json" else caption(body)
 
     def body(self, row: int, schema: int, turn: int = 0) -> dict[str, Any]:
@@ -269,6 +282,13 @@ def shown_as(
     for place in np.ndindex(*shown.shape[:3]):
         shown[place] = tables[place][0][planes[place]]
     return shown
+
+
+def _blank(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Codes of a picture (bands, rows, columns) that shows nothing: one grey, dark or pale, with more or less grain."""
+    grey = rng.uniform(0.02, 0.5) * rng.uniform(0.9, 1.1, (shape[0], 1, 1))
+    grain = 1.0 + rng.uniform(0.0, 0.4) * rng.uniform(-1.0, 1.0, shape[1:])
+    return np.asarray(np.sqrt(np.clip(grey * grain / TOP, 0.0, 1.0)) * 255.0 + 0.5, dtype=np.uint8)
 
 
 def _calibrated(composite: Composite) -> bool:

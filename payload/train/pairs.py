@@ -30,7 +30,9 @@ GRID = 16
 #: in the definition of a visible place. [-]
 PREVALENCE, CLOUD, MOST_HIDDEN = 0.10, 0.15, HIDDEN_CLOUD_FRACTION
 #: Share of the tiles without any event that is kept. [-]
-QUIET_SHARE = 0.5
+QUIET_SHARE = 0.15
+#: Most tiles of a block that are kept for an event of one schema: beyond some, more blocks teach more than more tiles.
+MOST_TILES = 4
 
 #: Ground sample distance [m] and range of the references' age [d] of a shard, in turn: mostly those of a mission that
 #: looks every few weeks, some of archives with years between the pictures, some of coarser cameras.
@@ -114,7 +116,7 @@ def recipe(blocks: int) -> str:
     """Digest of what pairs follow from, beside region, seed and number of the shard."""
     from flightsim.scenes.synthetic.source import code_digest
 
-    said = (code_digest(), blocks, PREVALENCE, CLOUD, MOST_HIDDEN, QUIET_SHARE, GRID, TOP, VIEWS)
+    said = (code_digest(), blocks, PREVALENCE, CLOUD, MOST_HIDDEN, QUIET_SHARE, MOST_TILES, GRID, TOP, VIEWS)
     return hashlib.sha256(repr(said).encode()).hexdigest()[:16]
 
 
@@ -127,11 +129,10 @@ def _sampled(region: str, seed: int, number: int, blocks: int) -> Iterator[dict[
         blocks, seed * 100_003 + number, region=region, prevalence=PREVALENCE, cloud_fraction=CLOUD,
         gsd_m=gsd_m, age_days=age_days,
     )  # fmt: skip
-    keep_quiet = stream(seed, f"train/quiet/{region}/{number}").random(len(plan)) < QUIET_SHARE
-    for row in range(len(plan)):
-        positive = table.changed[row] & table.labelled[row]
-        if source.hidden_fraction(row) > MOST_HIDDEN or not (positive.any() or keep_quiet[row]):
-            continue
+    positive = table.changed & table.labelled
+    hidden = np.array([source.hidden_fraction(row) for row in range(len(plan))])
+    luck = stream(seed, f"train/quiet/{region}/{number}").random(len(plan))
+    for row in np.flatnonzero(_kept(positive, plan.area, hidden <= MOST_HIDDEN, luck)).tolist():
         pair = source.pair(row)
         assert pair.before is not None
         found = source.change(row)
@@ -140,10 +141,22 @@ def _sampled(region: str, seed: int, number: int, blocks: int) -> Iterator[dict[
             "changed": _cells(found.changed),
             "unclear": _cells(found.unclear),
             "block": number * blocks + int(plan.area[row]),
-            "positive": positive,
+            "positive": positive[row],
             "labelled": table.labelled[row],
             **_fields(found, truth),
         }
+
+
+def _kept(
+    positive: NDArray[np.bool_], area: NDArray[np.integer[Any]], seen: NDArray[np.bool_], luck: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Tiles to keep (n,): the luckiest MOST_TILES of a block for each schema with events (n, 7), some quiet ones."""
+    kept = seen & ~positive.any(axis=1) & (luck < QUIET_SHARE)
+    for events in positive.T:
+        for block in np.unique(area[events & seen]):
+            rows = np.flatnonzero(events & seen & (area == block))
+            kept[rows[np.argsort(luck[rows])[:MOST_TILES]]] = True
+    return kept
 
 
 def _coded(image: Any) -> NDArray[np.uint8]:

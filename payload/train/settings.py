@@ -51,15 +51,15 @@ class TrainSettings(PluginConfig):
     """Seed of pairs, weights, questions and augmentation."""
     size: ModelSize = ModelSize()
     """Size of the model."""
-    shards: Annotated[int, Field(ge=1)] = 60
+    shards: Annotated[int, Field(ge=1)] = 100
     """Shards of training pairs."""
     shard_blocks: Annotated[int, Field(ge=1)] = 20
-    """Blocks of 64 tiles in a shard; some 42 tiles of a block are kept."""
+    """Blocks of 64 tiles in a shard; some 16 tiles of a block are kept."""
     batch: Annotated[int, Field(ge=1, le=4096)] = 32
     """Questions of a step in each process."""
     bf16: bool = True
     """Whether matrix products run in bfloat16."""
-    base: StageSettings = StageSettings(samples=470_000, learning_rate=3e-3, copy_weight=0.3)
+    base: StageSettings = StageSettings(samples=480_000, learning_rate=3e-3, copy_weight=0.3)
     """The base model."""
     adapter: StageSettings = StageSettings(samples=240_000, optimizer="adamw", dense_weight=0.5)
     """The adapter on the finished base."""
@@ -78,12 +78,15 @@ class TrainSettings(PluginConfig):
     """How often a schema is asked for, relative to the others: more often what is harder to tell. Others: 1."""
     event_weight: Annotated[float, Field(gt=0)] = 1.0
     """Weight of an event's tokens in the loss, relative to those of ``null``."""
-    near_share: Share = 0.5
+    near_share: Share = 0.7
     """Share of the negatives from blocks of land where the event that is asked about happens elsewhere, so that the
     kind of place alone tells little. [-]"""
-    evenness: Share = 0.0
+    evenness: Share = 0.75
     """0: every pair is asked about as often as any other of its kind; 1: every block of land is, however many pairs of
     the kind it has. An event that many tiles of a block show is the easier one to tell. [-]"""
+    blank_share: Share = 0.02
+    """Share of the questions of which one picture, the old one or the new, is made blank: a frame that shows nothing
+    is no change, and the answer is that there is no event. [-]"""
     composite_shares: Mapping[str, Share] = Field(
         default_factory=lambda: {
             "swir nir red": 0.7, "swir1 nir red": 0.05, "red green blue": 0.15, "grey": 0.1,
