@@ -14,7 +14,7 @@ from payload.vlm.backend import VlmGate
 SEEDS, BLOCKS, STEP = (900, 901, 902), 10, 2
 #: Mean cloud cover of the new pictures, as in ``default``. [-]
 CLOUD = 0.5
-LIMITS = (0.3, 0.4, 0.5, 0.6, VlmGate().max_cloud, 0.7, 0.8, 0.9)
+LIMITS = (0.3, 0.4, 0.5, 0.6, 0.65, 0.7, VlmGate().max_cloud, 0.8, 0.85, 0.9)
 
 
 def main() -> None:

@@ -52,11 +52,11 @@ class VlmGate(GateConfig):
     Notes
     -----
     A place counts as visible with up to 60 % hidden. On 960 pairs of validation regions, half of the land under cloud,
-    a limit of 65 % on the estimate refuses 0.9 % of the visible ones and lets 1.5 % of the others through
-    (``python -m benchmarks cloud_gate``).
+    a limit of 75 % on the estimate refuses none of the visible ones and lets 4.2 % of the others through; 65 % would
+    refuse 0.9 % and let 1.5 % through (``python -m benchmarks cloud_gate``).
     """
 
-    max_cloud: Annotated[float, Field(ge=0, le=1)] = 0.65
+    max_cloud: Annotated[float, Field(ge=0, le=1)] = 0.75
     """Most pixels under cloud, in either picture. [-]"""
     max_no_data: Annotated[float, Field(ge=0, le=1)] = 0.6
     """Most pixels without data, in either picture. [-]"""
