@@ -34,8 +34,8 @@ def train(
 ) -> None:  # fmt: skip
     """Make tokenizer, base, adapter and llama.cpp files from the generated world.
 
-    With no options but --out this makes the shipped model anew: about an hour on two cores. What is interrupted goes
-    on where it was when the command is given again.
+    With no options but --out this makes the shipped model anew: an hour and a quarter on two cores. What is
+    interrupted goes on where it was when the command is given again.
     """
     from .settings import TrainSettings
 

@@ -31,7 +31,7 @@ GRID = 16
 PREVALENCE, CLOUD, MOST_HIDDEN = 0.10, 0.15, HIDDEN_CLOUD_FRACTION
 #: Share of the tiles without any event that is kept. [-]
 QUIET_SHARE = 0.15
-#: Most tiles of a block that are kept for an event of one schema: beyond some, more blocks teach more than more tiles.
+#: Most tiles of a block that are kept for an event of one schema: what one block shows is alike.
 MOST_TILES = 4
 
 #: Ground sample distance [m] and range of the references' age [d] of a shard, in turn: mostly those of a mission that
