@@ -248,6 +248,11 @@ def test_blocks_are_asked_about_as_evenly_as_the_settings_say(made: Any, pairs: 
     assert each == pytest.approx(1 / len(largest), abs=0.06)
 
 
+def _patch_spread(patches: Any) -> Any:
+    """Standard deviation of the patches' means in each picture of each pair, shape (n, 2)."""
+    return patches.reshape(len(patches) // 2, 2, patches.shape[1], -1, 3).mean(axis=3).std(axis=2).mean(axis=-1)
+
+
 @pytest.mark.parametrize("kind", ["words", "json"])
 def test_a_blank_picture_is_no_event(made: Any, pairs: Pairs, kind: Any) -> None:
     from payload.train.batches import Batches
@@ -259,12 +264,15 @@ def test_a_blank_picture_is_no_event(made: Any, pairs: Pairs, kind: Any) -> None
     told = {tokenizer.decode(row[row >= 0], skip_special_tokens=True) for row in batch.targets}
     assert told == {null}
     assert not batch.cells.any()
-    # A band of a blank varies by its grain alone, over the whole picture; the other picture is a real one.
-    pictures = batch.patches.reshape(64, 2, -1, 3)
-    spread = np.ptp(np.percentile(pictures, (10, 90), axis=2), axis=0).mean(axis=-1)
-    assert (spread.min(axis=1) < spread.max(axis=1)).all()
-    which = spread.argmin(axis=1)
-    assert 0.2 < which.mean() < 0.8
+    # The patches of a blank are alike but for the mean of their grain; those of land are not.
+    flat = _patch_spread(batch.patches) < 0.02
+    assert flat.any(axis=1).all()
+    one = flat.sum(axis=1) == 1
+    assert one.mean() > 0.8
+    assert 0.2 < flat[one].argmax(axis=1).mean() < 0.8
+    land = settings.model_copy(update={"blank_share": 0.0, "positive_share": 1.0})
+    shown = Batches(pairs, land, load_profile("flightsim"), tokenizer).draw(np.random.default_rng(4), 64, kind)
+    assert (_patch_spread(shown.patches) < 0.02).mean() < 0.2
     some = Batches(pairs, settings.model_copy(update={"blank_share": 0.25, "positive_share": 1.0}),
                    load_profile("flightsim"), tokenizer)  # fmt: skip
     drawn = some.draw(np.random.default_rng(5), 800, kind)
