@@ -25,7 +25,7 @@ from flightsim.errors import InputError
 from flightsim.verdicts import faults_of
 from payload.train.batches import Batch
 from payload.train.model import patches
-from payload.train.pairs import GRID, Pairs
+from payload.train.pairs import GRID, Pairs, PictureFile
 from payload.train.settings import TrainSettings
 
 from .pictures import SIX, Picture, ground, pair_of
@@ -33,7 +33,7 @@ from .pictures import SIX, Picture, ground, pair_of
 FOLDER = Path(siamese.__file__).parent
 
 
-def squares(count: int, seed: int = 0) -> Pairs:
+def squares(folder: Path, count: int, seed: int = 0) -> Pairs:
     """Pairs of grey noise; an event of the first schema is a bright square in the new picture, any other a dark one."""
     rng = np.random.default_rng(seed)
     pictures = np.repeat(rng.integers(60, 110, (count, 1, 6, 128, 128), dtype=np.uint8), 2, axis=1)
@@ -47,10 +47,12 @@ def squares(count: int, seed: int = 0) -> Pairs:
             changed[k, schema, row : row + 4, col : col + 4] = 255
             positive[k, schema] = True
     zeros = np.zeros((count, 7))
+    stored = folder / f"{count}-{seed}.npy"
+    np.save(stored, pictures)
     return Pairs(
-        [pictures], np.zeros(1, dtype=np.int64), changed, np.zeros_like(changed), np.arange(count, dtype=np.int32),
-        positive, np.ones_like(positive),
-        positive.copy(), zeros.astype(np.uint8), zeros.astype(np.float32), zeros.astype(np.uint8),
+        [PictureFile(stored)], np.zeros(1, dtype=np.int64), changed, np.zeros_like(changed),
+        np.arange(count, dtype=np.int32), positive, np.ones_like(positive), positive.copy(),
+        zeros.astype(np.uint8), zeros.astype(np.float32), zeros.astype(np.uint8),
         np.tile(np.array([0, 0, 0.25, 0.25], dtype=np.float32), (count, 7, 1)),
     )  # fmt: skip
 
@@ -94,8 +96,8 @@ def test_it_is_shown_the_pictures_that_the_language_model_is_shown() -> None:
     np.testing.assert_array_equal(after, siamese.inputs(pictures[1::2]))
 
 
-def test_the_map_of_changed_cells_lies_over_the_picture() -> None:
-    pairs = squares(56)
+def test_the_map_of_changed_cells_lies_over_the_picture(tmp_path: Path) -> None:
+    pairs = squares(tmp_path, 56)
     questions = siamese_training.Questions(pairs, TrainSettings())
     _, after, schema, event, _, cells = questions.draw(np.random.default_rng(0), 64, augment=False)
     assert event.any()
@@ -107,8 +109,8 @@ def test_the_map_of_changed_cells_lies_over_the_picture() -> None:
         assert (cells[k, schema[k]][share == 0] == 0).all()
 
 
-def test_augmented_and_plain_questions_have_the_same_answers() -> None:
-    questions = siamese_training.Questions(squares(56), TrainSettings())
+def test_augmented_and_plain_questions_have_the_same_answers(tmp_path: Path) -> None:
+    questions = siamese_training.Questions(squares(tmp_path, 56), TrainSettings())
     for augment in (False, True):
         before, after, schema, event, *_ = questions.draw(np.random.default_rng(0), 64, augment=augment)
         # A square is an event in any light and any turn, bright for the first schema.
@@ -120,13 +122,15 @@ def test_augmented_and_plain_questions_have_the_same_answers() -> None:
         assert after.max() <= 1
 
 
-def test_training_finds_what_there_is_to_find_and_is_the_same_again() -> None:
+def test_training_finds_what_there_is_to_find_and_is_the_same_again(tmp_path: Path) -> None:
     # Asked about the first schema alone, whose squares are bright; those of the others are dark.
     settings = TrainSettings(schema_weights=dict.fromkeys(SCHEMA_IDS[1:], 0.0))
-    questions = siamese_training.Questions(squares(280), settings)
+    questions = siamese_training.Questions(squares(tmp_path, 280), settings)
     lines: list[str] = []
     network = siamese_training.train(questions, 32 * 30, 0, lines.append)
-    counts = siamese_training.measured(network, siamese_training.Questions(squares(140, seed=9), settings), 40, 0)
+    counts = siamese_training.measured(
+        network, siamese_training.Questions(squares(tmp_path, 140, seed=9), settings), 40, 0
+    )
     found = counts[SCHEMA_IDS[0]]
     assert found.total == 256
     assert found.f1 is not None

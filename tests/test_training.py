@@ -17,7 +17,7 @@ from flightsim.scenes.synthetic.sampling import sample_world
 from payload.tasks import change
 from payload.train import pairs as training_pairs
 from payload.train.batches import turned, turned_box
-from payload.train.pairs import CLOUD, GRID, PREVALENCE, Pairs, load_pairs, make_pairs, make_shard
+from payload.train.pairs import CLOUD, GRID, PREVALENCE, Pairs, PictureFile, load_pairs, make_pairs, make_shard
 from payload.train.settings import StageSettings, TrainSettings
 from payload.vlm.profile import load_profile
 
@@ -66,6 +66,21 @@ def test_stored_pairs_are_those_of_the_world_with_their_true_fields(pairs: Pairs
         stored = 0.8 * (pairs.look(np.array([kept]))[0, 1].astype(float) / 255.0) ** 2
         # Half a step of the square root, which is widest at full scale.
         np.testing.assert_allclose(stored, np.clip(np.nan_to_num(reflectance), 0, 0.8), atol=0.8 / 255.0)
+
+
+def test_a_file_of_pictures_gives_each_pair_its_own_and_says_when_it_is_cut(tmp_path: Path) -> None:
+    stored = stream(1, "test/pictures").integers(0, 256, (5, 2, 6, 8, 8), dtype=np.uint8)
+    path = tmp_path / "pictures.npy"
+    np.save(path, stored)
+    pictures, room = PictureFile(path), np.empty(stored.shape[1:], dtype=np.uint8)
+    for row in (4, 0, 2):
+        pictures.read(row, room)
+        np.testing.assert_array_equal(room, stored[row])
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size - 1)
+    pictures.read(3, room)
+    with pytest.raises(OSError, match="pair 4"):
+        pictures.read(4, room)
 
 
 def test_a_block_gives_a_few_tiles_of_each_event_and_some_quiet_ones() -> None:

@@ -19,8 +19,8 @@ from .test_siamese import squares
 
 
 @pytest.fixture
-def pairs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training_trials, "load_pairs", lambda *where: squares(140))
+def pairs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(training_trials, "load_pairs", lambda *where: squares(tmp_path, 140))
 
 
 def test_a_trial_differs_from_the_shipped_recipe_in_its_choice_alone() -> None:

@@ -280,7 +280,7 @@ def shown_as(
     planes = _planes(codes, composite)
     shown = np.empty(planes.shape, dtype=np.float32)
     for place in np.ndindex(*shown.shape[:3]):
-        shown[place] = tables[place][0][planes[place]]
+        np.take(tables[place][0], planes[place], out=shown[place], mode="clip")
     return shown
 
 

@@ -74,8 +74,10 @@ def patches(pictures: NDArray[np.uint8] | NDArray[np.float32], patch_px: int) ->
     """
     n, rows, cols, depth = pictures.shape
     blocks = pictures.reshape(n, rows // patch_px, patch_px, cols // patch_px, patch_px, depth)
-    flat = blocks.transpose(0, 1, 3, 2, 4, 5).reshape(n, -1, patch_px * patch_px * depth)
-    return np.asarray(flat.astype(np.float32) / np.float32(127.5) - np.float32(1), dtype=np.float32)
+    flat = np.array(blocks.transpose(0, 1, 3, 2, 4, 5), dtype=np.float32, order="C")
+    flat /= np.float32(127.5)
+    flat -= np.float32(1)
+    return flat.reshape(n, -1, patch_px * patch_px * depth)
 
 
 def _core(model: Any) -> Any:

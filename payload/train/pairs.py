@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import finalize
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +60,24 @@ _LAYOUT: dict[str, tuple[tuple[int, ...], str]] = {
 SEVERITIES = ("none", "low", "moderate", "severe")
 
 
+class PictureFile:
+    """Pictures of a shard on disk. They are read, not mapped: a mapped page's first touch can take longer than that."""
+
+    def __init__(self, path: Path) -> None:
+        mapped = np.load(path, mmap_mode="r")
+        self._start, self.count, self.shape = mapped.offset, len(mapped), mapped.shape[1:]
+        self._file = path.open("rb", buffering=0)
+        finalize(self, self._file.close)
+
+    def read(self, row: int, room: NDArray[np.uint8]) -> None:
+        """Read the pictures of a pair into an array of their shape."""
+        self._file.seek(self._start + row * room.nbytes)
+        if self._file.readinto(room.data) != room.nbytes:
+            raise OSError(
+                f"'{self._file.name}' ends within the pictures of pair {row}; remove its shard to make it anew"
+            )
+
+
 @dataclass(frozen=True)
 class Pairs:
     """Pairs with their truth; the first axis of every array is the pair.
@@ -69,7 +88,7 @@ class Pairs:
     ``severity``, ``share``, ``where`` (n, 7) and ``box`` (n, 7, 4): fields.
     """
 
-    pictures: Sequence[NDArray[np.uint8]]
+    pictures: Sequence[PictureFile]
     offsets: NDArray[np.int64]
     changed: NDArray[np.uint8]
     unclear: NDArray[np.uint8]
@@ -88,7 +107,10 @@ class Pairs:
     def look(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Pictures of some pairs, shape (len(rows), 2, 6, rows, columns)."""
         shard = np.searchsorted(self.offsets, rows, side="right") - 1
-        return np.stack([self.pictures[k][row - self.offsets[k]] for k, row in zip(shard, rows, strict=True)])
+        seen = np.empty((len(rows), *self.pictures[0].shape), dtype=np.uint8)
+        for room, k, row in zip(seen, shard, rows, strict=True):
+            self.pictures[k].read(int(row - self.offsets[k]), room)
+        return seen
 
 
 def make_shard(folder: Path, region: str, seed: int, number: int, blocks: int) -> int:
@@ -218,8 +240,8 @@ def make_pairs(
 def load_pairs(folder: Path, region: str, seed: int, shards: int) -> Pairs:
     """Pairs of finished shards; pictures stay on disk until they are looked at."""
     places = [folder / f"{region}-{seed}-{number:03d}" for number in range(shards)]
-    pictures = [np.load(place / "pictures.npy", mmap_mode="r") for place in places]
-    counts = np.array([len(part) for part in pictures])
+    pictures = [PictureFile(place / "pictures.npy") for place in places]
+    counts = np.array([part.count for part in pictures])
     rest = {
         name: np.concatenate([np.load(place / f"{name}.npy") for place in places])
         for name in _LAYOUT
