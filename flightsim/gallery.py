@@ -350,10 +350,11 @@ def _eight_bit(samples: NDArray[Any], top: float) -> NDArray[np.uint8]:
 
 
 def _lossless(image: NDArray[np.uint8]) -> tuple[bytes, str]:
-    """Encoded picture and its extension: WebP, which is a third smaller, or PNG where Pillow was built without it."""
+    """Encoded picture and its extension: WebP, which is a quarter smaller, or PNG where Pillow was built without it."""
     out = io.BytesIO()
     if features.check("webp"):
-        Image.fromarray(image).convert("RGB").save(out, "WEBP", lossless=True, quality=100, method=4)
+        # The most effort saves 2 % of the bytes and takes seven times as long, a fifth of a warm run.
+        Image.fromarray(image).convert("RGB").save(out, "WEBP", lossless=True, quality=50, method=2)
         return out.getvalue(), "webp"
     Image.fromarray(image).save(out, "PNG", optimize=True)
     return out.getvalue(), "png"

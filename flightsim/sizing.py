@@ -264,7 +264,7 @@ class Sizer:
         return self._sizes[name]
 
     def known(self, action: Action, size_px: int | None = None) -> NDArray[np.bool_]:
-        """Whether the size of each tile's picture is stored, shape (n,)."""
+        """Whether the size of each tile's picture is stored, shape (n,); the store is read in one go."""
         return np.array([size is not None for size in self._stored_sizes(action, size_px)], dtype=np.bool_)
 
     def _stored_sizes(self, action: Action, size_px: int | None) -> list[float | None]:
