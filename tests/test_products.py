@@ -1,9 +1,13 @@
 """Pictures: thumbnails are pictures, tiles come back to the last bit."""
 
+import io
+
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from flightsim import products
 from flightsim.errors import InputError
@@ -53,13 +57,24 @@ def test_noise_of_any_shape_is_lossless(codec, dtype, bands, rows, columns, seed
 
 @pytest.mark.parametrize("codec", LOSSLESS)
 def test_a_real_tile_is_lossless_and_smaller_than_raw(codec):
-    import tifffile
-
     image = tifffile.imread(shared("data/flood-boadella-2020/after.tif"))
     pixels = np.ascontiguousarray(np.moveaxis(image, -1, 0)[:6, :128, :128]).astype(np.uint16)
     data = products.encode_tile(pixels, codec)
     assert np.array_equal(products.decode_tile(data)[0], pixels)
     assert len(data) < pixels.size * 12 / 8
+
+
+def test_looking_for_runs_alone_costs_tiles_no_bytes():
+    """Against the same samples as PNG with a full search: a real tile, and one that shows nothing at all."""
+    image = tifffile.imread(shared("data/flood-boadella-2020/after.tif"))
+    real = np.ascontiguousarray(np.moveaxis(image, -1, 0)[:6, :128, :128]).astype(np.uint16)
+    for pixels in (real, np.full_like(real, 4095)):
+        searched = 0
+        for band in pixels:
+            out = io.BytesIO()
+            Image.fromarray(band).save(out, "PNG", compress_level=6)
+            searched += len(out.getvalue())
+        assert len(products.encode_tile(pixels, "png16")) < searched
 
 
 @pytest.mark.parametrize("codec", ["webp", "jpeg"])
