@@ -61,7 +61,8 @@ def _share(value: float | None, interval: Sequence[float] | None) -> str:
 
 def _line(name: str, row: dict[str, Any]) -> str:
     return (
-        f"{name:24s} {row['tp']:4d} {row['fp']:4d} {row['fn']:4d} {row['tn']:5d} {row['unclassifiable']:7d} "
+        f"{name:24s} {row['tp']:4d} {row['fp']:4d} {row['fn']:4d} {row['tn']:5d} "
+        f"{row['unclassifiable']:7d} {row['invalid']:7d} "
         f"{_share(row['precision'], row['ci95']['precision']):>17s} "
         f"{_share(row['recall'], row['ci95']['recall']):>17s} "
         f"{_share(row['f1'], None):>5s} {_share(row['mcc'], None):>5s}"
@@ -110,7 +111,7 @@ def score_lines(
     fooled = int((every[unusable] > 0).sum())
     lines = [
         f"{len(verdicts)} pairs, {int(labelled.sum())} labelled questions, eye {payload.fingerprint}",
-        f"{'schema':24s} {'tp':>4s} {'fp':>4s} {'fn':>4s} {'tn':>5s} {'abstain':>7s} "
+        f"{'schema':24s} {'tp':>4s} {'fp':>4s} {'fn':>4s} {'tn':>5s} {'abstain':>7s} {'invalid':>7s} "
         f"{'precision':>17s} {'recall':>17s} {'F1':>5s} {'MCC':>5s}",
         *[_line(name, row) for name, row in {**per_schema, **rows}.items()],
         f"unusable pairs (cloud, no data): {int(unusable.sum())}, of them called an event: {fooled}",

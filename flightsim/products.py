@@ -27,8 +27,8 @@ _BRIGHTEST = 5.0
 #: Pillow's format, its feature and how it is asked for no loss, by the scenario's name of the codec. The JPEG 2000
 #: codestream goes without the JP2 box around it.
 _TILE_CODECS: dict[str, tuple[str, str, dict[str, Any]]] = {
-    # Noisy samples repeat nothing but runs: looking for these alone takes a quarter of the time of a full search, and on
-    # real Sentinel-2 tiles fewer bytes.
+    # Noisy samples repeat nothing but runs: looking for these alone takes a quarter of a full search's time, and fewer
+    # bytes on real Sentinel-2 tiles.
     "png16": ("PNG", "zlib", {"compress_type": zlib.Z_RLE}),
     "jpeg2000": ("JPEG2000", "jpg_2000", {"irreversible": False, "no_jp2": True}),
 }

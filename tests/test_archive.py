@@ -646,6 +646,21 @@ def test_perceive_scores_the_boxes_of_real_events():
     assert any("left out" in note for note in result.as_dict()["notes"])
 
 
+def test_perceive_tells_answers_that_are_none_beside_the_counts(tmp_path):
+    """A picture too small for the model is a fault: it reads as "no event" in the counts, so the table says so."""
+    folder = folder_of(tmp_path, case(id="small", change_schema="flood_extent", label={"change": False}))
+    result = fs.perceive(
+        fs.load_scenario("real-images", [f"scenes.with.path={folder}", "payload.use=vlm", "payload.with={}"])
+    )
+    pooled = result.as_dict()["pooled"]
+    assert (pooled["tn"], pooled["invalid"], pooled["unclassifiable"]) == (1, 1, 0)
+    head, *rows = result.table_lines()[1:]
+    told = next(row.split()[1:7] for row in rows if row.startswith("flood_extent"))
+    assert dict(zip(head.split()[1:7], told, strict=True)) == {
+        "tp": "0", "fp": "0", "fn": "0", "tn": "1", "abstain": "0", "invalid": "1"
+    }  # fmt: skip
+
+
 def test_an_archive_travels_to_another_process_without_its_pixels(tmp_path):
     source = archive(sequence(tmp_path))
     source.prepare(visits(source, [10.0, 20.0], [-99.0, 10.0]), ("flood_extent",), Targets(), Camera(), 0)
