@@ -1,4 +1,4 @@
-"""Training pairs of the generated world, kept as memory-mapped arrays: pictures, masks and true fields.
+"""Training pairs of the generated world, kept on disk: pictures, masks and true fields.
 
 A pair costs some 25 ms to make and is looked at many times, so pairs are made once, in shards, on all cores asked for.
 """
